@@ -1,0 +1,101 @@
+"""The table of verbs: everything `penstock` can be asked, and the module that answers.
+
+A module named here has ``add_arguments(parser)`` and ``run(args) -> int``. It is imported only when its verb
+is asked for, so that ``penstock --help`` stays quick however many verbs there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """One line of the table."""
+
+    name: str
+    """One word, or two where verbs share their first: ``model list``."""
+    module: str
+    """Below `penstock.cli`."""
+    help: str
+    group: str
+
+
+class Module(Protocol):
+    """What a verb's module offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, args: argparse.Namespace) -> int: ...
+
+
+RUNNING, PIPELINES, RECORDS, MODELS = "Running it", "Pipelines", "Records", "Models"
+
+VERBS: tuple[Verb, ...] = (
+    Verb(name="demo", module="demo", group=RUNNING, help="replay a year of real flights through everything"),
+    Verb(name="up", module="up", group=RUNNING, help="start a Kafka and the services, and keep them running"),
+    Verb(name="down", module="down", group=RUNNING, help="stop what `up` started"),
+    Verb(name="status", module="status", group=RUNNING, help="processes and how far behind they are"),
+    Verb(name="run", module="run", group=RUNNING, help="run one service in this process"),
+    Verb(name="check", module="check", group=PIPELINES, help="check a pipeline file, offline"),
+    Verb(name="apply", module="apply", group=PIPELINES, help="make a pipeline file what is running"),
+    Verb(name="produce", module="produce", group=RECORDS, help="send the records of a file to a topic"),
+    Verb(name="tail", module="tail", group=RECORDS, help="print a topic's records, decoded"),
+    Verb(name="predict", module="predict", group=RECORDS, help="ask the model over gRPC"),
+    Verb(name="model list", module="model_list", group=MODELS, help="the versions of a pipeline's model"),
+    Verb(name="model show", module="model_show", group=MODELS, help="one version: manifest and signature"),
+)
+
+
+def load(verb: Verb) -> Module:
+    """Import the verb's module."""
+    from importlib import import_module  # noqa: PLC0415 - `--help` needs no machinery
+
+    return cast("Module", import_module(f"penstock.cli.{verb.module}"))
+
+
+def find(words: Sequence[str], verbs: Sequence[Verb] = VERBS) -> tuple[Verb | None, list[str]]:
+    """The verb the words begin with, and the words left for it.
+
+    >>> verb, rest = find(["model", "list", "flights"])
+    >>> verb.module, rest
+    ('model_list', ['flights'])
+    >>> find(["modle", "list"])
+    (None, ['modle', 'list'])
+    """
+    for size in (2, 1):
+        name = " ".join(words[:size])
+        for verb in verbs:
+            if verb.name == name and len(words) >= size:
+                return verb, list(words[size:])
+    return None, list(words)
+
+
+def below(word: str, verbs: Sequence[Verb] = VERBS) -> list[Verb]:
+    """The two-word verbs that begin with this word.
+
+    >>> [verb.name for verb in below("model")]
+    ['model list', 'model show']
+    """
+    return [verb for verb in verbs if verb.name.startswith(f"{word} ")]
+
+
+def nearest(words: Sequence[str], verbs: Sequence[Verb] = VERBS) -> str | None:
+    """What somebody who typed these words may have meant.
+
+    >>> nearest(["modle", "lst"]), nearest(["stats"]), nearest(["xyzzy"])
+    ('model list', 'status', None)
+    """
+    from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
+
+    names = [verb.name for verb in verbs]
+    for size in (2, 1):
+        close = get_close_matches(" ".join(words[:size]), names, n=1, cutoff=0.6)
+        if close:
+            return close[0]
+    return None
