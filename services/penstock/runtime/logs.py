@@ -2,10 +2,10 @@
 
     {"time": "2013-01-01T05:00:00.000Z", "level": "info", "service": "ingest", "event": "started"}
 
-`event` is a stable word to filter by; what varies goes in fields. A condition that lasts (a broker that
-is away) is said when it begins and when it ends, by `Conditions`, not each time it is met. Payloads do not
-belong in logs: bytes are shown as their size, long text is cut. Until `configure` is called, structlog prints lines on
-stdout: whoever runs services' code calls it first.
+`event` is a stable word to filter by; what varies goes in fields. A condition that lasts (a broker that is
+away) is said when it begins and when it ends, by `Conditions`, not each time it is met. Payloads do not
+belong in logs: bytes are shown as their size, long text is cut. Until `configure` is called, structlog
+prints lines on stdout: whoever runs services' code calls it first.
 """
 
 from __future__ import annotations

@@ -212,14 +212,15 @@ class Exported:
 
 
 def _resource(service: str, slot: str) -> Resource:
-    """Who speaks: what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say wins over what we know ourselves."""
+    """Who speaks: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over what we know ourselves."""
     ours = {"service.name": service, "service.namespace": "penstock", "service.instance.id": slot}
     theirs = Resource.create()
     if not (
         os.environ.get("OTEL_SERVICE_NAME")
         or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     ):
-        theirs = Resource({key: value for key, value in theirs.attributes.items() if key != "service.name"})
+        known = {key: value for key, value in theirs.attributes.items() if key != "service.name"}
+        theirs = Resource(known)
     return Resource(ours).merge(theirs)
 
 

@@ -23,7 +23,7 @@ _FORM: Final = re.compile(
 
 
 def parse(text: str) -> SpanContext | None:
-    """The span a header names; None where it names none, since a stranger's bad header is no error of ours."""
+    """The span a header names; None where it names none, for a stranger's bad header is no error of ours."""
     form = _FORM.fullmatch(text)
     if form is None:
         return None
@@ -34,9 +34,8 @@ def parse(text: str) -> SpanContext | None:
 
 def links(records: Sequence[Received]) -> list[Link]:
     """One link for each span that created a record of the batch, the earliest 128 of them."""
-    creators = dict.fromkeys(
-        value for record in records for name, value in record.headers if name == "traceparent"
-    )
+    headers_of_all = (header for record in records for header in record.headers)
+    creators = dict.fromkeys(value for name, value in headers_of_all if name == "traceparent")
     found = (parse(creator.decode("ascii", "replace")) for creator in creators)
     return [Link(context) for context in found if context is not None][:LINKS]
 
