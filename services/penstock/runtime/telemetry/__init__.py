@@ -11,19 +11,18 @@ The loop calls it so (numbers are the loop's steps):
         records = consumer.poll(...)                         # 1.
         telemetry.polled(records, seconds, group=group)      # span `poll T`; nothing for an empty poll
         with telemetry.processing(records, group=group):     # span `process T`, linked to the creators
-            outputs = core(records)                          # 2., 3.
-            with telemetry.sending(outputs) as trace:        # span `send T` for each topic
-                for output in outputs:
-                    producer.send(..., headers=(*output.headers, *trace[output.topic]))
+            messages = core(records)                         # 2., 3.
+            with telemetry.sending(messages) as traced:      # span `send T` for each topic
+                producer.send(traced)
             with telemetry.committing(group=group):          # 4., 5. span `commit`
                 ...
         telemetry.count(names.DEAD_LETTERS, 2, topic=..., reason="wrong_type")
         telemetry.gauge(names.LAG, 17, topic=..., partition=0, group=group)
     telemetry.close()
 
-`trace[topic]` is the `traceparent` header of what is sent to the topic, or nothing when off. Records and
-outputs need only a `topic` and `headers` (pairs of name and bytes). `count` and `gauge` cost one addition in
-a dictionary, so they may be called for each record; spans and durations are per batch, `rpc` is per call.
+`traced` are the messages with a `traceparent` header that names their `send` span, or the very same messages
+when off. `count` and `gauge` cost one addition in a dictionary, so they may be called for each record; spans
+and durations are per batch, `rpc` is per call.
 """
 
 # ruff: noqa: ARG002 - Off takes what every Telemetry takes, and ignores it
@@ -39,23 +38,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Unpack
 
+    from penstock.runtime.broker import Headers, Message, Record
     from penstock.runtime.names import Attributes, Counter, Duration, Gauge
-
-    Headers = Sequence[tuple[str, bytes]]
-
-
-class Sent(Protocol):
-    """What `sending` must know of an output."""
-
-    @property
-    def topic(self) -> str: ...
-
-
-class Received(Sent, Protocol):
-    """What `polled` and `processing` must know of a record."""
-
-    @property
-    def headers(self) -> Headers: ...
 
 
 class Telemetry(Protocol):
@@ -65,14 +49,14 @@ class Telemetry(Protocol):
     def on(self) -> bool:
         """Whether anything is sent at all, for the rare caller whose numbers cost something to gather."""
 
-    def polled(self, records: Sequence[Received], seconds: float, *, group: str) -> None:
+    def polled(self, records: Sequence[Record], seconds: float, *, group: str) -> None:
         """A poll that took `seconds` brought `records`; an empty one is not worth a word."""
 
-    def processing(self, records: Sequence[Received], *, group: str) -> AbstractContextManager[None]:
+    def processing(self, records: Sequence[Record], *, group: str) -> AbstractContextManager[None]:
         """From decoding to commit: one span, linked to the at most 128 creators of the batch."""
 
-    def sending(self, outputs: Sequence[Sent]) -> AbstractContextManager[Trace]:
-        """Producing: one span for each topic. Yields topic → the headers that name that span."""
+    def sending(self, messages: Sequence[Message]) -> AbstractContextManager[Sequence[Message]]:
+        """Producing: one span for each topic. Yields the messages to send, each naming its span."""
 
     def committing(self, *, group: str) -> AbstractContextManager[None]:
         """Offsets and outputs made final."""
@@ -103,19 +87,7 @@ class Telemetry(Protocol):
         """Send what is left, for two seconds at most."""
 
 
-class Trace(Protocol):
-    """Topic → headers."""
-
-    def __getitem__(self, topic: str, /) -> Headers: ...
-
-
-class _NoTrace:
-    def __getitem__(self, topic: str, /) -> Headers:
-        return ()
-
-
 _NOTHING: Final = nullcontext()
-_NO_TRACE: Final = nullcontext(_NoTrace())
 
 
 class Off:
@@ -123,13 +95,13 @@ class Off:
 
     on = False
 
-    def polled(self, records: Sequence[Received], seconds: float, *, group: str) -> None: ...
+    def polled(self, records: Sequence[Record], seconds: float, *, group: str) -> None: ...
 
-    def processing(self, records: Sequence[Received], *, group: str) -> AbstractContextManager[None]:
+    def processing(self, records: Sequence[Record], *, group: str) -> AbstractContextManager[None]:
         return _NOTHING
 
-    def sending(self, outputs: Sequence[Sent]) -> AbstractContextManager[Trace]:
-        return _NO_TRACE
+    def sending(self, messages: Sequence[Message]) -> AbstractContextManager[Sequence[Message]]:
+        return nullcontext(messages)
 
     def committing(self, *, group: str) -> AbstractContextManager[None]:
         return _NOTHING
@@ -149,9 +121,8 @@ class Off:
 def off() -> Telemetry:
     """The telemetry of tests, and of whoever set no endpoint.
 
-    >>> with off().sending([]) as trace:
-    ...     trace["penstock.flights.features"]
-    ()
+    >>> off().on
+    False
     """
     return Off()
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Histogram
     from opentelemetry.trace import Span, Tracer
 
+    from penstock.runtime.broker import Headers, Message, Record
     from penstock.runtime.names import Attributes, Counter, Duration, Gauge, Metric
-    from penstock.runtime.telemetry import Headers, Received, Sent, Trace
 
     Wire = Mapping[str, str | int]
     Key = tuple[tuple[str, str | int], ...]
@@ -95,7 +95,7 @@ class Exported:
 
         return observe
 
-    def polled(self, records: Sequence[Received], seconds: float, *, group: str) -> None:
+    def polled(self, records: Sequence[Record], seconds: float, *, group: str) -> None:
         if not records:
             return
         topics = Multiset(record.topic for record in records)
@@ -113,7 +113,7 @@ class Exported:
         self._durations[names.OPERATION_SECONDS.name].record(seconds, wire)
 
     @contextmanager
-    def processing(self, records: Sequence[Received], *, group: str) -> Iterator[None]:
+    def processing(self, records: Sequence[Record], *, group: str) -> Iterator[None]:
         topics = {record.topic for record in records}
         wire = _operation("process", topics, group)
         span = self._tracer.start_span(
@@ -126,8 +126,8 @@ class Exported:
             yield
 
     @contextmanager
-    def sending(self, outputs: Sequence[Sent]) -> Iterator[Trace]:
-        topics = Multiset(output.topic for output in outputs)
+    def sending(self, messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+        topics = Multiset(message.topic for message in messages)
         wires = [_operation("send", [topic]) for topic in topics]
         spans = [
             self._tracer.start_span(
@@ -139,7 +139,7 @@ class Exported:
         ]
         headers = dict(zip(topics, map(traceparents.headers, spans), strict=True))
         with self._measured(spans, names.OPERATION_SECONDS, wires):
-            yield headers
+            yield [message._replace(headers=message.headers + headers[message.topic]) for message in messages]
         for topic, number in topics.items():
             self.count(names.SENT, number, operation="send", topic=topic)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-    from penstock.runtime.telemetry import Headers, Received
+    from penstock.runtime.broker import Headers, Record
 
 # What the conventions allow a span; a batch rarely has more, since records sent together share one creator.
 LINKS: Final = 128
@@ -32,7 +32,7 @@ def parse(text: str) -> SpanContext | None:
     return context if context.is_valid else None
 
 
-def links(records: Sequence[Received]) -> list[Link]:
+def links(records: Sequence[Record]) -> list[Link]:
     """One link for each span that created a record of the batch, the earliest 128 of them."""
     headers_of_all = (header for record in records for header in record.headers)
     creators = dict.fromkeys(value for name, value in headers_of_all if name == "traceparent")
