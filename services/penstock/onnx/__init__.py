@@ -1,0 +1,18 @@
+"""Check, load and run a model: what trainer, registry and inference share.
+
+A model is an ONNX file with one input, ``features`` float32 ``[n, F]`` where NaN means missing, and one
+output, ``scores`` float32 ``[n, K]``: K is 1 for a binary task (the probability of the positive class) and
+for regression, and the number of classes for a multiclass task.
+
+The bytes come from a topic, so they are not trusted: `check` reads and runs them in a child process with
+little memory and time before anything here opens them, and `Model.load` opens only what has the digest its
+manifest promised. No pickle anywhere.
+"""
+
+from __future__ import annotations
+
+from penstock.onnx.model import Model, digest_of
+from penstock.onnx.refused import MAX_BYTES, Refused
+from penstock.onnx.sandbox import check
+
+__all__ = ["MAX_BYTES", "Model", "Refused", "check", "digest_of"]

@@ -1,0 +1,62 @@
+"""Judge an artifact in a child process, so that nothing it does can hurt the one that asks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+from penstock.onnx.refused import MAX_BYTES, Refused
+
+CPU_SECONDS = 5
+MEMORY_BYTES = 2**30
+WALL_SECONDS = 30
+"""The child is killed after this long, however little processor time it got."""
+
+
+def check(artifact: bytes, *, features: int, scores: int) -> None:
+    """Raise `Refused` unless the artifact is a model of the given width that can be trusted to run.
+
+    A child process with 1 GiB of memory and 5 s of processor time reads the file (allowed ops only: see
+    `penstock.onnx.structure`), then scores a few rows with it: every row, also one with all values missing,
+    must get finite scores that do not depend on the other rows of its batch. Takes about half a second.
+
+    Args:
+        artifact: the ONNX bytes, at most `MAX_BYTES`.
+        features: F, the columns of its input ``features``.
+        scores: K, the columns of its output ``scores``.
+
+    >>> from penstock.trainer.export import constant
+    >>> check(constant(features=3, scores=[0.5]), features=3, scores=1)
+    >>> check(b"no model", features=3, scores=1)
+    Traceback (most recent call last):
+    ...
+    penstock.onnx.refused.Refused: not an ONNX file
+    """
+    if len(artifact) > MAX_BYTES:
+        raise Refused(f"{len(artifact)} bytes, more than the {MAX_BYTES} allowed")
+    try:
+        child = subprocess.run(  # noqa: S603 - our own module; the artifact goes in by stdin
+            [sys.executable, "-P", "-m", "penstock.onnx.dryrun", str(features), str(scores)],
+            input=artifact,
+            capture_output=True,
+            timeout=WALL_SECONDS,
+            check=False,
+            # One thread: with more, the thread stacks alone fill the memory limit.
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Refused(f"the dry run took more than {WALL_SECONDS} s") from error
+    if child.returncode in {-signal.SIGXCPU, -signal.SIGKILL}:
+        raise Refused(f"the dry run took more than {CPU_SECONDS} s of processor time")
+    if child.returncode < 0:
+        raise Refused(f"the dry run died of {signal.Signals(-child.returncode).name}")
+    try:
+        reason = json.loads(child.stdout.splitlines()[-1])["refused"]
+    except (IndexError, ValueError, KeyError, TypeError) as error:
+        last = child.stderr[-200:].decode(errors="replace")
+        raise Refused(f"the dry run gave no verdict: {last}") from error
+    if reason:
+        raise Refused(str(reason))
