@@ -56,12 +56,8 @@ def configure(
 
     def stamp(_: object, __: str, fields: Fields) -> Fields:
         moment = datetime.fromtimestamp(now(), UTC).isoformat(timespec="milliseconds")
-        return {
-            "time": moment.replace("+00:00", "Z"),
-            "level": fields.pop("level", "info"),
-            "service": service,
-            **fields,
-        }
+        first = {"time": moment.replace("+00:00", "Z"), "level": fields.pop("level"), "service": service}
+        return {**first, "event": fields.pop("event"), **fields}
 
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
