@@ -178,8 +178,11 @@ def unknown(environment: Mapping[str, str], *known: type[Settings], others: Iter
     for variable in sorted(environment):
         if not variable.startswith(PREFIX) or variable.startswith(KAFKA) or variable in names:
             continue
-        close = difflib.get_close_matches(variable, sorted(names), n=1)
-        lines.append(f"{variable} is no setting" + (f" (did you mean {close[0]}?)" if close else ""))
+        # Without the prefix, which all share and which would make everything look alike.
+        words = sorted(name.removeprefix(PREFIX) for name in names)
+        close = difflib.get_close_matches(variable.removeprefix(PREFIX), words, n=1)
+        hint = f" (did you mean {PREFIX}{close[0]}?)" if close else ""
+        lines.append(f"{variable} is no setting{hint}")
     return lines
 
 
