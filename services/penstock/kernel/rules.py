@@ -1,0 +1,85 @@
+"""What one part of a pipeline file demands of another.
+
+The rules look at the raw mapping, so that what they find is told together with everything else that is wrong.
+"""
+
+from collections.abc import Mapping
+from typing import get_args
+
+from penstock.kernel.kinds import Feature, read_kind
+from penstock.kernel.mistakes import Mistake, Path, nearest, peek, show
+from penstock.kernel.policy import OBJECTIVES, Objective
+
+
+def entries(raw: object, path: Path, mistakes: list[Mistake]) -> list[tuple[object, object, Path]]:
+    """Names, values and paths of a mapping, or of a list of mappings with one key each."""
+    if isinstance(raw, Mapping):
+        found = [(key, value, (*path, key)) for key, value in raw.items()]
+    elif isinstance(raw, list) and all(isinstance(each, Mapping) and len(each) == 1 for each in raw):
+        found = [
+            (key, value, (*path, index, key)) for index, each in enumerate(raw) for key, value in each.items()
+        ]
+    else:
+        mistakes.append(Mistake(path, f"expected names and values, got {show(raw)}"))
+        return []
+    if not found:
+        mistakes.append(Mistake(path, f"expected at least one of the {path[0]}"))
+    names = [key for key, _, _ in found]
+    for index, (key, _, where) in enumerate(found):
+        if key in names[:index]:
+            mistakes.append(Mistake(where, f"{key!r} stands here twice", at_key=True))
+    return found
+
+
+def rules(raw: Mapping[str, object]) -> list[Mistake]:
+    """Every rule between two parts that the file breaks."""
+    found = []
+    task = raw.get("task")
+    if task in OBJECTIVES:
+        if task == "multiclass" and "classes" not in raw:
+            found.append(Mistake((), "'classes' is missing: task multiclass needs the list of its classes"))
+        if task != "multiclass" and "classes" in raw:
+            found.append(Mistake(("classes",), f"only task multiclass has classes, not {task}", at_key=True))
+        if task != "binary" and peek(raw, "labels", "positive") is not None:
+            where = ("labels", "positive")
+            found.append(Mistake(where, f"only task binary has positives, not {task}", at_key=True))
+        objective = peek(raw, "policy", "objective")
+        if objective in get_args(Objective) and objective not in (known := OBJECTIVES[str(task)]):
+            message = f"{objective!r} does not fit task {task}: expected {' or '.join(known)}"
+            found.append(Mistake(("policy", "objective"), message))
+    topic = peek(raw, "labels", "topic")
+    if topic is not None and topic == peek(raw, "events", "topic"):
+        found.append(Mistake(("labels", "topic"), "labels need a topic of their own"))
+    if peek(raw, "labels", "available") == "after_action" and peek(raw, "policy", "approval") in (
+        None,
+        "automatic",
+    ):
+        message = "labels that only come after an action need policy.approval manual or four_eyes"
+        found.append(Mistake(("labels", "available"), message))
+    return found + _schema_rules(raw)
+
+
+def _schema_rules(raw: Mapping[str, object]) -> list[Mistake]:
+    """Every field that is read stands in the Avro schema, where that is inline."""
+    wanted: dict[str, list[tuple[Path, object]]] = {
+        section: [((section, key), peek(raw, section, key)) for key in keys]
+        for section, keys in (("events", ("id", "time")), ("labels", ("id", "time", "value")))
+    }
+    unnoticed: list[Mistake] = []
+    for key, value, path in entries(raw.get("features"), ("features",), unnoticed):
+        kind = read_kind(value, path, peek(raw, "events", "time"), unnoticed)
+        if kind and isinstance(key, str):
+            wanted["events"].append((path, Feature(name=key, kind=kind).field))
+    found = []
+    for section, fields in wanted.items():
+        declared = peek(raw, section, "format", "avro", "schema", "fields")
+        if isinstance(declared, list):
+            names = [name for each in declared if isinstance(name := peek(each, "name"), str)]
+            found += [
+                Mistake(
+                    path, f"the Avro schema of the {section} has no field {field!r}", nearest(field, names)
+                )
+                for path, field in fields
+                if isinstance(field, str) and field not in names
+            ]
+    return found
