@@ -39,6 +39,7 @@ lint: $(STAMP) ## ruff, mypy strict, the import contracts
 
 contracts: $(STAMP) ## generate services/penstock/contracts from schemas/ and proto/
 	@$(BIN)/python -m schemas.generate
+	@$(BIN)/python -m proto.generate
 	@$(BIN)/ruff format -q services/penstock/contracts
 
 bench: $(STAMP) ## the benchmarks, as JSON
