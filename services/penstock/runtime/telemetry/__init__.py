@@ -14,7 +14,7 @@ The loop calls it so (numbers are the loop's steps):
             messages = core(records)                         # 2., 3.
             with telemetry.sending(messages) as traced:      # span `send T` for each topic
                 producer.send(traced)
-            with telemetry.committing(group=group):          # 4., 5. span `commit`
+            with telemetry.committing(records, group=group): # 4., 5. span `commit T`
                 ...
         telemetry.count(names.DEAD_LETTERS, 2, topic=..., reason="wrong_type")
         telemetry.gauge(names.LAG, 17, topic=..., partition=0, group=group)
@@ -58,7 +58,7 @@ class Telemetry(Protocol):
     def sending(self, messages: Sequence[Message]) -> AbstractContextManager[Sequence[Message]]:
         """Producing: one span for each topic. Yields the messages to send, each naming its span."""
 
-    def committing(self, *, group: str) -> AbstractContextManager[None]:
+    def committing(self, records: Sequence[Record], *, group: str) -> AbstractContextManager[None]:
         """Offsets and outputs made final."""
 
     def count(self, metric: Counter, value: int = 1, **attributes: Unpack[Attributes]) -> None:
@@ -103,7 +103,7 @@ class Off:
     def sending(self, messages: Sequence[Message]) -> AbstractContextManager[Sequence[Message]]:
         return nullcontext(messages)
 
-    def committing(self, *, group: str) -> AbstractContextManager[None]:
+    def committing(self, records: Sequence[Record], *, group: str) -> AbstractContextManager[None]:
         return _NOTHING
 
     def count(self, metric: Counter, value: int = 1, **attributes: Unpack[Attributes]) -> None: ...

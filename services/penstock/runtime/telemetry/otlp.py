@@ -7,7 +7,6 @@ layer writes its own. No global provider is set: what this process says is what 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import Counter as Multiset
 from contextlib import ExitStack, contextmanager
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NoOpTracer, SpanKind, Status, StatusCode, use_span
@@ -56,21 +55,24 @@ class Exported:
             metric.name: {} for metric in names.METRICS if isinstance(metric, names.Counter | names.Gauge)
         }
         self._lock = Lock()
+        self._complaints = complaints = exporters.Complaints()
         self._providers: list[TracerProvider | MeterProvider] = []
         self._tracer: Tracer = NoOpTracer()
         if "traces" in signals:
             tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
-            tracers.add_span_processor(BatchSpanProcessor(exporters.spans()))
+            tracers.add_span_processor(BatchSpanProcessor(exporters.spans(complaints)))
             self._tracer = tracers.get_tracer(names.SCOPE)
             self._providers.append(tracers)
-        readers = [PeriodicExportingMetricReader(exporters.metrics())] if "metrics" in signals else []
+        readers = (
+            [PeriodicExportingMetricReader(exporters.metrics(complaints))] if "metrics" in signals else []
+        )
         meters = MeterProvider(readers, resource, shutdown_on_exit=False)
         self._providers.append(meters)
         self._durations = self._instruments(meters)
-        # Whatever the SDK has to say from now on is that it cannot send, which the exporters say once.
-        quiet = logging.getLogger("opentelemetry")
-        quiet.propagate = False
-        quiet.addHandler(exporters.LAST_WORDS)
+        # What was set wrongly has been said by now; the rest is said once, however often the SDK repeats it.
+        self._sdk = logging.getLogger("opentelemetry")
+        self._sdk.propagate = False
+        self._sdk.addHandler(complaints)
 
     def _instruments(self, meters: MeterProvider) -> dict[str, Histogram]:
         meter = meters.get_meter(names.SCOPE)
@@ -144,9 +146,10 @@ class Exported:
             self.count(names.SENT, number, operation="send", topic=topic)
 
     @contextmanager
-    def committing(self, *, group: str) -> Iterator[None]:
-        wire = _operation("commit", (), group)
-        span = self._tracer.start_span("commit", kind=SpanKind.CLIENT, attributes=wire)
+    def committing(self, records: Sequence[Record], *, group: str) -> Iterator[None]:
+        topics = {record.topic for record in records}
+        wire = _operation("commit", topics, group)
+        span = self._tracer.start_span(_titled("commit", topics), kind=SpanKind.CLIENT, attributes=wire)
         with self._measured([span], names.OPERATION_SECONDS, [wire]):
             yield
 
@@ -205,6 +208,7 @@ class Exported:
         closing = Thread(target=self._shut, name="telemetry-close", daemon=True)
         closing.start()
         closing.join(_CLOSE_SECONDS)
+        self._sdk.removeHandler(self._complaints)
 
     def _shut(self) -> None:
         for provider in self._providers:
@@ -214,14 +218,7 @@ class Exported:
 def _resource(service: str, slot: str) -> Resource:
     """Who speaks: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over what we know ourselves."""
     ours = {"service.name": service, "service.namespace": "penstock", "service.instance.id": slot}
-    theirs = Resource.create()
-    if not (
-        os.environ.get("OTEL_SERVICE_NAME")
-        or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    ):
-        known = {key: value for key, value in theirs.attributes.items() if key != "service.name"}
-        theirs = Resource(known)
-    return Resource(ours).merge(theirs)
+    return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
 
 
 def _titled(operation: str, topics: Iterable[str]) -> str:
