@@ -1,8 +1,8 @@
 """What a service needs of a broker, and nothing more: one protocol with two implementations.
 
 `penstock.runtime.kafka` speaks to Apache Kafka, `penstock.runtime.memory` keeps the log in this process; one
-contract suite holds both to the same behaviour. Rebalances are reported by `Consumer.poll`, never by a callback,
-so they can only happen between two transactions.
+contract suite holds both to the same behaviour. Rebalances are reported by `Consumer.poll`, never by a
+callback, so they can only happen between two transactions.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Record(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A record to be. Without `partition` the key decides by murmur2, without a key the broker's client does."""
+    """A record to be. Without `partition` the key decides by murmur2, without a key the client does."""
 
     topic: str
     value: bytes | None
@@ -92,7 +92,7 @@ class Consumer(Protocol):
     """A member of a consumer group that reads committed records only. Not to be shared between threads."""
 
     def subscribe(self, topics: Sequence[str]) -> None:
-        """Take part in these topics from the next poll on. Topics with equal partition counts stay together."""
+        """Take part in these topics from the next poll on; those with equal partition counts stay together."""
         ...
 
     def poll(self, limit: int, seconds: float) -> Polled:
@@ -181,7 +181,7 @@ class Broker(Protocol):
     """A cluster. Names are full topic names, prefix included."""
 
     def consumer(self, *, group: str, slot: str) -> Consumer:
-        """A member of `group`; `slot` is its stable name, so that a restarted process gets its partitions back."""
+        """A member of `group`; `slot` is its stable name: restarted, it gets its partitions back."""
         ...
 
     def reader(self, offsets: Mapping[TopicPartition, int]) -> Reader: ...
