@@ -182,7 +182,7 @@ def test_no_module_is_large() -> None:
 def test_the_readme_shows_the_topics_that_there_are() -> None:
     listed = yaml.safe_load((ROOT / "schemas" / "topics.yaml").read_text(encoding="utf-8"))["topics"]
     rows = re.findall(
-        r"^\|\s*`([^`]+)`\s*\|(.*)\|\s*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M
+        r"^\|\s*`([^`]+)`\s*\|(.*)\|\s*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
     )
     named = {each["topic"] for each in listed}
     table = {topic: cells for topic, cells in rows if topic in named or "{pipeline}" in topic}
