@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import fastavro
 from fastavro.schema import SchemaParseException
 
 from penstock.kernel.errors import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MARK: Final = b"\xc3\x01"
 HEADER: Final = 10
@@ -96,6 +99,24 @@ def fingerprint_of(payload: bytes) -> bytes:
             f"not single-object Avro: it begins with {payload[:10].hex() or 'nothing'}", reason="undecodable"
         )
     return payload[2:HEADER]
+
+
+def read_container(file: BinaryIO) -> Iterator[Any]:
+    """The records of an Avro container file (not of the log), as plain as the log's: a timestamp is a number.
+
+    Raises:
+        Invalid: not a container, or its schema is refused.
+    """
+    try:
+        blocks = fastavro.block_reader(file)
+    except (ValueError, EOFError) as error:
+        raise Invalid(f"not an Avro container: {error}", reason="undecodable") from error
+    refuse_bombs(blocks.writer_schema)
+    parsed = fastavro.parse_schema(_plain(blocks.writer_schema))
+    for block in blocks:
+        body = block.bytes_  # type: ignore[attr-defined] # the records, decompressed; the stubs forget it
+        for _ in range(block.num_records):
+            yield fastavro.schemaless_reader(body, parsed, None)
 
 
 def refuse_bombs(schema: Any, inside: tuple[str, ...] = ()) -> int:
