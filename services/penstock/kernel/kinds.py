@@ -211,7 +211,7 @@ def _read_options(
         ]
         return None if extra else kind
     if name == "category" and isinstance(options, Mapping) and "values" not in options:
-        mistakes.append(Mistake(at, "'values' is missing"))
+        mistakes.append(Mistake(at, "'values' is missing", at_key=True))
         extra.append("values")
     found = read(_PLAIN[name], options, at, mistakes)
     if (

@@ -179,7 +179,7 @@ def _mistake(kind: type, detail: ErrorDetails, prefix: Path) -> Mistake:  # noqa
     path: Path = (*prefix, *loc)
     match detail["type"]:
         case "missing":
-            return Mistake(path[:-1], f"{loc[-1]!r} is missing")
+            return Mistake(path[:-1], f"{loc[-1]!r} is missing", at_key=True)
         case "unexpected_keyword_argument" | "invalid_key":
             meant = nearest(loc[-1], _keys(_at(kind, loc[:-1])))
             return Mistake(path, f"unknown key {loc[-1]!r}", meant, at_key=True)

@@ -26,13 +26,17 @@ def name(raw: object) -> str:
     raise Wrong(f"expected a name of lower case letters, digits, - and _, got {show(raw)}")
 
 
+def is_feature_name(raw: str) -> bool:
+    return bool(_FEATURE.fullmatch(raw))
+
+
 def feature_name(raw: object) -> str:
     """The name of a feature.
 
     >>> feature_name("wind_speed")
     'wind_speed'
     """
-    if isinstance(raw, str) and _FEATURE.fullmatch(raw):
+    if isinstance(raw, str) and is_feature_name(raw):
         return raw
     raise Wrong(
         f"expected a feature's name of letters, digits and _, not beginning with a digit, got {show(raw)}"

@@ -4,10 +4,11 @@ The rules look at the raw mapping, so that what they find is told together with 
 """
 
 from collections.abc import Mapping
-from typing import get_args
+from typing import Final, get_args
 
-from penstock.kernel.kinds import Feature, read_kind
-from penstock.kernel.mistakes import Mistake, Path, nearest, peek, show
+from penstock.kernel.kinds import Boolean, Category, Feature, Number, TimePart, read_kind
+from penstock.kernel.mistakes import Mistake, Path, either, nearest, peek, show
+from penstock.kernel.names import is_feature_name
 from penstock.kernel.policy import OBJECTIVES, Objective
 
 
@@ -60,26 +61,67 @@ def rules(raw: Mapping[str, object]) -> list[Mistake]:
 
 
 def _schema_rules(raw: Mapping[str, object]) -> list[Mistake]:
-    """Every field that is read stands in the Avro schema, where that is inline."""
-    wanted: dict[str, list[tuple[Path, object]]] = {
-        section: [((section, key), peek(raw, section, key)) for key in keys]
+    """Every field that is read stands in the Avro schema, where that is inline, with a type that fits."""
+    wanted: list[tuple[str, Path, object, tuple[str, ...]]] = [
+        (section, (section, key), peek(raw, section, key), types)
         for section, keys in (("events", ("id", "time")), ("labels", ("id", "time", "value")))
-    }
-    unnoticed: list[Mistake] = []
+        for key in keys
+        for types in [_TIMES if key == "time" else _IDS if key == "id" else _NUMBERS + _WORDS + _FLAGS]
+    ]
+    unnoticed: list[Mistake] = []  # told by whoever reads the features
     for key, value, path in entries(raw.get("features"), ("features",), unnoticed):
         kind = read_kind(value, path, peek(raw, "events", "time"), unnoticed)
-        if kind and isinstance(key, str):
-            wanted["events"].append((path, Feature(name=key, kind=kind).field))
+        if kind and isinstance(key, str) and is_feature_name(key):
+            wanted.append(("events", path, Feature(name=key, kind=kind).field, _FITTING[type(kind)]))
     found = []
-    for section, fields in wanted.items():
-        declared = peek(raw, section, "format", "avro", "schema", "fields")
-        if isinstance(declared, list):
-            names = [name for each in declared if isinstance(name := peek(each, "name"), str)]
-            found += [
-                Mistake(
-                    path, f"the Avro schema of the {section} has no field {field!r}", nearest(field, names)
-                )
-                for path, field in fields
-                if isinstance(field, str) and field not in names
-            ]
+    for section, path, field, types in wanted:
+        declared = _declared(peek(raw, section, "format", "avro", "schema", "fields"))
+        if not declared or not isinstance(field, str):
+            continue
+        if field not in declared:
+            message = f"the Avro schema of the {section} has no field {field!r}"
+            found.append(Mistake(path, message, nearest(field, declared)))
+        elif not declared[field] & {*types, ""}:
+            message = f"field {field!r} is {' or '.join(sorted(declared[field]))} in the Avro schema"
+            found.append(Mistake(path, f"{message}, expected {either(types)}"))
     return found
+
+
+_NUMBERS: Final = ("int", "long", "float", "double", "decimal")
+_WORDS: Final = ("string", "enum")
+_FLAGS: Final = ("boolean",)
+_TIMES: Final = ("long", "string")
+_IDS: Final = ("string", "int", "long")
+_FITTING: Final[dict[type, tuple[str, ...]]] = {
+    Number: _NUMBERS,
+    Category: _WORDS,
+    Boolean: _FLAGS,
+    TimePart: _TIMES,
+}
+
+
+def _declared(fields: object) -> dict[str, set[str]]:
+    """Field → its Avro types, null apart; '' stands for a type that is named elsewhere."""
+    listed = fields if isinstance(fields, list) else []
+    return {
+        name: _types(peek(each, "type")) for each in listed if isinstance(name := peek(each, "name"), str)
+    }
+
+
+def _types(declared: object) -> set[str]:
+    match declared:
+        case list():
+            return set().union(*map(_types, declared)) - {"null"}
+        case {"logicalType": "decimal"}:
+            return {"decimal"}
+        case {"type": inner}:
+            return _types(inner)
+        case str() if declared in _PRIMITIVES:
+            return {declared}
+        case _:
+            return {""}
+
+
+_PRIMITIVES: Final = {"null", "boolean", "int", "long", "float", "double", "bytes", "string"} | {
+    "record", "enum", "array", "map", "fixed",
+}  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Final, Literal
 import orjson
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 
-from penstock.kernel.mistakes import Path, Wrong, nearest, peek, show
+from penstock.kernel.mistakes import Mistake, Path, Wrong, nearest, peek, show
 from penstock.kernel.names import FieldName, TopicName
 from penstock.kernel.units import AComparison, Duration
 
@@ -136,15 +136,23 @@ class Labels:
     available: Literal["always", "after_action"] = "always"
 
 
-def inline_schemas(raw: Mapping[str, object], schema_of: Callable[[str], object]) -> dict[str, object]:
+def inline_schemas(
+    raw: Mapping[str, object], schema_of: Callable[[str], object], mistakes: list[Mistake]
+) -> dict[str, object]:
     """The raw mapping with every `{avro: FILE}` replaced by `{avro: {schema: schema_of(FILE)}}`.
 
-    >>> inline_schemas({"events": {"format": {"avro": "a.avsc"}}}, {"a.avsc": {"type": "record"}}.get)
+    Where `schema_of` raises `Wrong`, a mistake is added and the file's name stays.
+
+    >>> raw = {"events": {"format": {"avro": "a.avsc"}}}
+    >>> inline_schemas(raw, {"a.avsc": {"type": "record"}}.get, [])
     {'events': {'format': {'avro': {'schema': {'type': 'record'}}}}}
     """
     inlined = dict(raw)
     for section in ("events", "labels"):
         part, file = raw.get(section), peek(raw, section, "format", "avro")
         if isinstance(part, Mapping) and isinstance(file, str) and file and len(part["format"]) == 1:
-            inlined[section] = {**part, "format": {"avro": {"schema": schema_of(file)}}}
+            try:
+                inlined[section] = {**part, "format": {"avro": {"schema": schema_of(file)}}}
+            except Wrong as wrong:
+                mistakes.append(Mistake((section, "format", "avro"), str(wrong), wrong.suggestion))
     return inlined
