@@ -92,7 +92,7 @@ class Consumer(Protocol):
     """A member of a consumer group that reads committed records only. Not to be shared between threads."""
 
     def subscribe(self, topics: Sequence[str]) -> None:
-        """Take part in these topics from the next poll on; those with equal partition counts stay together."""
+        """Take part in these topics from now on; those with equal partition counts stay together."""
         ...
 
     def poll(self, limit: int, seconds: float) -> Polled:

@@ -1,8 +1,8 @@
 """The log's records as the contracts' dataclasses, and back.
 
 Events have the schemas of `penstock.contracts`. Rows (`FeatureRow`, `Prediction`, `Outcome`) have one schema
-per pipeline and layout of features, made here; their features are a line of a matrix: the last eight bytes times
-the number of features of the payload, so that a batch decodes with one `np.frombuffer`.
+per pipeline and layout of features, made here; their features are a line of a matrix: the last eight bytes
+times the number of features of the payload, so that a batch decodes with one `np.frombuffer`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,158 @@
+"""What every service knows before its first record: schemas and pipelines, folded from their topics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import orjson
+
+from penstock.contracts.records import FeatureRow, Outcome, PipelineApplied, Prediction
+from penstock.contracts.topics import TOPICS
+from penstock.kernel.errors import Invalid
+from penstock.kernel.hashing import partition_of
+from penstock.kernel.mistakes import Mistakes
+from penstock.kernel.pipeline import Pipeline
+from penstock.runtime import logs
+from penstock.runtime.broker import Broker, Message, Record
+from penstock.runtime.codec import Codec, UnknownSchema, row_schema
+from penstock.runtime.fold import Fold
+
+ROW_KINDS = (FeatureRow, Prediction, Outcome)
+
+
+class Names:
+    """Full names of topics, from the catalogue's short ones.
+
+    >>> names = Names("penstock.")
+    >>> names.of("decisions"), names.of("features", "flights")
+    ('penstock.decisions', 'penstock.flights.features')
+    >>> names.pipeline("penstock.flights.features")
+    'flights'
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def of(self, topic: str, pipeline: str | None = None) -> str:
+        return f"{self.prefix}{topic}" if pipeline is None else f"{self.prefix}{pipeline}.{topic}"
+
+    def pipeline(self, topic: str) -> str:
+        """The pipeline that a pipeline topic belongs to."""
+        return topic.removeprefix(self.prefix).partition(".")[0]
+
+    def dead_letters(self, service: str, pipeline: str | None = None) -> str:
+        return self.of(f"dead-letters.{service}", pipeline)
+
+
+class Catalog:
+    """The fold of `schemas` and `pipelines`, and the codec that knows them.
+
+    Building it reads both topics to their ends and writes the schemas of this build that are missing.
+
+    Raises:
+        Unavailable: no broker answers, or its topics are not there yet.
+    """
+
+    def __init__(self, broker: Broker, names: Names) -> None:
+        self.names = names
+        self.codec = Codec()
+        self.pipelines: dict[str, Pipeline] = {}
+        """In force now, by name."""
+        self._log = logs.get()
+        self._schemas: set[bytes] = set()
+        self._fold = Fold(broker, [names.of("schemas"), names.of("pipelines")])
+        self._take(self._fold.catch_up())
+        publish_schemas(broker, names, self._schemas, self.codec.texts())
+
+    def refresh(self) -> bool:
+        """Take in what is new; whether a pipeline changed."""
+        return self._take(self._fold.poll())
+
+    def close(self) -> None:
+        self._fold.close()
+
+    def _take(self, records: Iterable[Record]) -> bool:
+        changed = False
+        later: list[Record] = []
+        for record in records:
+            if record.topic == self.names.of("schemas"):
+                self._learn(record)
+            else:
+                later.append(record)
+        for record in later:
+            changed |= self._apply(record)
+        return changed
+
+    def _learn(self, record: Record) -> None:
+        if record.key is None or record.value is None:
+            return
+        try:
+            self.codec.learn(record.value)
+        except Invalid as invalid:
+            self._log.error("schema_refused", offset=record.offset, why=str(invalid))
+        self._schemas.add(record.key)
+
+    def _apply(self, record: Record) -> bool:
+        if record.key is None:
+            return False
+        if record.value is None:
+            return self.pipelines.pop(record.key.decode("utf-8", "replace"), None) is not None
+        try:
+            pipeline = read_applied(self.codec, record)
+        except (Invalid, UnknownSchema) as error:
+            self._log.error("pipeline_refused", offset=record.offset, why=str(error))
+            return False
+        before = self.pipelines.get(pipeline.name)
+        self.pipelines[pipeline.name] = pipeline
+        return pipeline != before
+
+
+def read_applied(codec: Codec, record: Record) -> Pipeline:
+    """The pipeline in a record of the pipelines topic.
+
+    Raises:
+        Invalid: it is none.
+    """
+    applied = codec.decode(record.value or b"").value
+    if not isinstance(applied, PipelineApplied):
+        raise Invalid(f"expected a PipelineApplied, got a {type(applied).__name__}", reason="unexpected")
+    try:
+        return Pipeline.read(orjson.loads(applied.spec))
+    except (Mistakes, orjson.JSONDecodeError) as error:
+        raise Invalid(f"the spec of {applied.pipeline} is not valid: {error}", reason="spec") from error
+
+
+def apply_messages(
+    names: Names, pipeline: Pipeline, codec: Codec, *, partitions: int, now: int
+) -> list[Message]:
+    """What `apply` writes: the row schemas of the pipeline, then the pipeline itself."""
+    schemas = [row_schema(kind.__name__, *_layout(pipeline)) for kind in ROW_KINDS]
+    applied = PipelineApplied(
+        pipeline=pipeline.name, spec=pipeline.canonical().decode(), digest=pipeline.digest, applied=now
+    )
+    key = pipeline.name.encode()
+    return [
+        *(Message(names.of("schemas"), each.text.encode(), each.fingerprint) for each in schemas),
+        Message(names.of("pipelines"), codec.encode(applied), key, (), partition_of(key, partitions)),
+    ]
+
+
+def _layout(pipeline: Pipeline) -> tuple[str, str, tuple[str, ...]]:
+    return pipeline.name, pipeline.features_digest, pipeline.feature_names
+
+
+def publish_schemas(broker: Broker, names: Names, there: set[bytes], texts: dict[bytes, bytes]) -> None:
+    """Write the schemas that are not there yet, and wait until they are."""
+    missing = {fingerprint: text for fingerprint, text in texts.items() if fingerprint not in there}
+    if not missing:
+        return
+    producer = broker.producer()
+    for fingerprint, text in missing.items():
+        producer.send(Message(names.of("schemas"), text, fingerprint))
+    producer.flush(30.0)
+    producer.close()
+
+
+def global_topics() -> list[str]:
+    """Short names of the topics that every cluster has once."""
+    return [topic.name for topic in TOPICS if "{pipeline}" not in topic.name]

@@ -1,0 +1,73 @@
+"""Compacted topics as state: read from the first record to the last, then followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from penstock.runtime.broker import Broker, Reader, Record, TopicPartition
+
+_SLICE = 1000
+
+
+def read_range(
+    broker: Broker, ranges: Mapping[TopicPartition, tuple[int, int]], *, seconds: float = 1.0
+) -> Iterator[list[Record]]:
+    """The committed records of each partition from its first offset up to, not including, its last.
+
+    Yields a batch at a time, an empty one where `seconds` brought nothing, so that the caller stays alive.
+    Offsets have gaps (markers, compaction), so the end is where the position is, not where a record was.
+    """
+    missing = {where for where, (start, end) in ranges.items() if start < end}
+    if not missing:
+        return
+    reader = broker.reader({where: ranges[where][0] for where in missing})
+    try:
+        while missing:
+            polled = reader.poll(_SLICE, seconds)
+            wanted = []
+            for record in polled.records:
+                where = TopicPartition(record.topic, record.partition)
+                if record.offset < ranges[where][1]:
+                    wanted.append(record)
+                if record.offset >= ranges[where][1] - 1:
+                    missing.discard(where)
+            missing -= polled.ended
+            missing -= {gap.partition for gap in polled.gaps}
+            yield wanted
+    finally:
+        reader.close()
+
+
+class Fold:
+    """Follows whole topics, in no group: `poll` brings what is new.
+
+    Args:
+        topics: full names; they must exist.
+    """
+
+    def __init__(self, broker: Broker, topics: Sequence[str]) -> None:
+        counts = broker.topics()
+        partitions = [
+            TopicPartition(topic, partition) for topic in topics for partition in range(counts[topic])
+        ]
+        self._behind = set(partitions)
+        starts = broker.ends(partitions)
+        self._reader: Reader = broker.reader({where: starts[where][0] for where in partitions})
+
+    def poll(self, seconds: float = 0.0) -> Sequence[Record]:
+        polled = self._reader.poll(_SLICE, seconds)
+        self._behind -= polled.ended
+        return polled.records
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether each partition has been read to its end once."""
+        return not self._behind
+
+    def catch_up(self) -> Iterator[Record]:
+        """Everything there is now; waits for the end of each partition."""
+        while not self.caught_up:
+            yield from self.poll(0.2)
+
+    def close(self) -> None:
+        self._reader.close()

@@ -1,0 +1,265 @@
+"""The loop that every stream service runs: consume, process, produce, in one Kafka transaction.
+
+The steps, by the numbers that docs/crashes.md uses:
+
+    0. restore  on assignment: committed positions, state rebuilt from the logs, then start
+    1. poll     only here do partitions come and go, never inside a transaction
+    2. begin
+    3. process  the task's core makes messages of records; they are sent, dead letters among them
+    4. offsets  the next offsets, with what the task wants to remember beside them
+    5. commit   all of it becomes visible, or none
+    6. go on
+
+A task's state runs ahead of the log only between 3 and 5. If the transaction is aborted there, the state is
+thrown away and step 0 makes it anew: what a restart does is what an abort does, so it is always exercised.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from penstock.runtime import deadletter, logs, names
+from penstock.runtime.broker import Aborted, Broker, Consumer, Message, Polled, Position, TopicPartition
+from penstock.runtime.codec import Codec, UnknownSchema
+from penstock.runtime.deadletter import Fuse, Refused
+from penstock.runtime.telemetry import Telemetry
+
+BATCH: Final = 2000
+WAIT: Final = 0.05
+"""Seconds: a poll waits for a full batch or this long, so it is the latency of a hop at low rates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """What a batch becomes, before it is written.
+
+    Args:
+        messages: outputs, in order.
+        refused: records for the dead letters.
+        metadata: what to remember beside the committed offset, by partition; others keep what they have.
+    """
+
+    messages: Sequence[Message] = ()
+    refused: Sequence[Refused] = ()
+    metadata: Mapping[TopicPartition, str] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """What a service does in a loop: a thin shell around its domain."""
+
+    name: str
+    """Also the consumer group and, with the slot, the transactional id."""
+
+    codec: Codec
+
+    def refresh(self) -> bool:
+        """Follow the folds; whether what to subscribe to may have changed. Called before each poll."""
+        ...
+
+    def topics(self) -> Sequence[str]:
+        """What to consume now, by full names."""
+        ...
+
+    def restore(self, positions: Mapping[TopicPartition, Position]) -> Iterator[None]:
+        """Forget everything and rebuild it for these partitions, up to these positions.
+
+        Yields now and then, so that the loop can keep its membership alive.
+        """
+        ...
+
+    def held(self) -> frozenset[TopicPartition]:
+        """Partitions that have to wait, for a first model say. Called before each poll."""
+        ...
+
+    def process(self, polled: Polled) -> Staged:
+        """One batch; also called when partitions ended without a record.
+
+        Raises:
+            UnknownSchema: something came before its schema: the loop waits for it and rebuilds the state.
+        """
+        ...
+
+    def dead_letters(self, topic: str) -> str:
+        """The dead-letter topic for records of `topic`."""
+        ...
+
+
+class Loop:
+    """One task, one consumer, one transactional producer, one thread.
+
+    Args:
+        service: named in dead letters and telemetry.
+        prefix: of groups and transactional ids.
+        slot: the stable place of this process in its service.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        broker: Broker,
+        *,
+        service: str,
+        prefix: str,
+        slot: str,
+        telemetry: Telemetry,
+    ) -> None:
+        self.task = task
+        self.group = f"{prefix}{task.name}"
+        self._service = service
+        self._telemetry = telemetry
+        self._fuse = Fuse()
+        self._log = logs.get(task=task.name)
+        self._conditions = logs.Conditions(self._log)
+        self._positions: dict[TopicPartition, Position] = {}
+        self._held: frozenset[TopicPartition] = frozenset()
+        self._ended: frozenset[TopicPartition] = frozenset()
+        self._topics: tuple[str, ...] = ()
+        self._broker = broker
+        self._producer = broker.transactional(f"{self.group}-{slot}")
+        self._consumer: Consumer = broker.consumer(group=self.group, slot=slot)
+        self._restoring = False
+
+    def close(self) -> None:
+        self._consumer.close()
+        self._producer.close()
+
+    def step(self) -> bool:
+        """One round; whether anything was done.
+
+        Raises:
+            Unavailable: build the service anew once the broker is back.
+            Fenced: another process has this slot.
+            FuseBlown: nearly everything is invalid.
+        """
+        if (self.task.refresh() or not self._topics) and self.task.topics() != self._topics:
+            self._topics = tuple(self.task.topics())
+            self._consumer.subscribe(self._topics)
+        self._hold()
+        started = time.perf_counter()
+        polled = self._consumer.poll(BATCH, WAIT)  # 1.
+        if polled.assigned or polled.revoked or self._restoring:
+            self._restore()
+            return True
+        self._telemetry.polled(polled.records, time.perf_counter() - started, group=self.group)
+        # A partition that came to its end is news even without a record; one that is still there is not.
+        moved = {TopicPartition(record.topic, record.partition) for record in polled.records}
+        before, self._ended = self._ended, (self._ended - moved) | polled.ended
+        polled = polled._replace(ended=self._ended)
+        if not (polled.records or self._ended - before or polled.gaps):
+            return False
+        try:
+            return self._transact(polled)
+        except Aborted as aborted:
+            self._log.warning("transaction_aborted", why=str(aborted))
+        except UnknownSchema as unknown:
+            self._conditions.began("schema_missing", fingerprint=unknown.fingerprint.hex())
+        self._restoring = True
+        return False
+
+    def _transact(self, polled: Polled) -> bool:
+        with self._telemetry.processing(polled.records, group=self.group):
+            staged = self.task.process(polled)  # 3. the core; it needs no transaction yet
+            self._conditions.ended("schema_missing")
+            messages = [*staged.messages, *self._letters(polled, staged)]
+            for record in polled.records:
+                where = TopicPartition(record.topic, record.partition)
+                self._positions[where] = Position(record.offset + 1, self._positions[where].metadata)
+            for gap in polled.gaps:
+                self._positions[gap.partition] = Position(gap.end, self._positions[gap.partition].metadata)
+            for where, metadata in staged.metadata.items():
+                self._positions[where] = Position(self._positions[where].offset, metadata)
+            touched = {TopicPartition(record.topic, record.partition) for record in polled.records}
+            touched |= {gap.partition for gap in polled.gaps} | staged.metadata.keys()
+            if not (touched or messages):
+                return False
+            self._write(polled, messages, touched)
+        if polled.gaps:
+            self._consumer.start({gap.partition: gap.end for gap in polled.gaps})
+        self._burn(polled, staged)
+        return True
+
+    def _write(self, polled: Polled, messages: Sequence[Message], touched: set[TopicPartition]) -> None:
+        producer = self._producer
+        producer.begin()  # 2.
+        try:
+            with self._telemetry.sending(messages) as traced:
+                producer.send(traced)  # 3.
+            with self._telemetry.committing(polled.records, group=self.group):
+                producer.send_offsets(  # 4.
+                    self._consumer, {where: self._positions[where] for where in sorted(touched)}
+                )
+                producer.commit()  # 5.
+        except Aborted:
+            producer.abort()
+            raise
+
+    def _restore(self) -> None:
+        """0. Committed positions, the task's state, then start; a rebalance meanwhile begins it again."""
+        self._restoring = True
+        assigned = self._consumer.assignment()
+        committed = self._consumer.committed(assigned)
+        starts = self._broker.ends(where for where, position in committed.items() if position is None)
+        self._positions = {
+            where: position if position is not None else Position(starts[where][0])
+            for where, position in committed.items()
+        }
+        self._ended = self._held = frozenset()
+        for _ in self.task.restore(self._positions):
+            polled = self._consumer.poll(1, 0.0)
+            if polled.assigned or polled.revoked:
+                return
+        self._consumer.start({where: position.offset for where, position in self._positions.items()})
+        self._restoring = False
+        self._hold()
+
+    def _hold(self) -> None:
+        held = self.task.held() & self._consumer.assignment()
+        self._consumer.pause(held - self._held)
+        self._consumer.resume(self._held - held)
+        self._held = held
+
+    def _letters(self, polled: Polled, staged: Staged) -> list[Message]:
+        codec, service, topic = self.task.codec, self._service, self.task.dead_letters
+        for refused in staged.refused:
+            self._telemetry.count(names.DEAD_LETTERS, topic=refused.record.topic, reason=refused.why.reason)
+        for gap in polled.gaps:
+            self._log.error(
+                "records_lost_to_retention", **_described(gap.partition), start=gap.start, end=gap.end
+            )
+        return [
+            *(
+                deadletter.letter(each, service=service, topic=topic(each.record.topic), codec=codec)
+                for each in staged.refused
+            ),
+            *(
+                deadletter.gap_letter(gap, service=service, topic=topic(gap.partition.topic), codec=codec)
+                for gap in polled.gaps
+            ),
+        ]
+
+    def _burn(self, polled: Polled, staged: Staged) -> None:
+        seen = Counter(record.topic for record in polled.records)
+        refused = Counter(each.record.topic for each in staged.refused)
+        for topic, count in seen.items():
+            self._fuse.burn(topic, seen=count, refused=refused[topic])
+
+
+def _described(where: TopicPartition) -> dict[str, object]:
+    return {"topic": where.topic, "partition": where.partition}
+
+
+def settle(steps: Sequence[Callable[[], bool]], *, rounds: int = 10_000) -> None:
+    """Step all until none has anything to do: how scenarios and backtests run a whole system in one thread.
+
+    Raises:
+        RuntimeError: it does not come to rest in so many rounds.
+    """
+    for _ in range(rounds):
+        busy = [step() for step in steps]
+        if not any(busy):
+            return
+    raise RuntimeError(f"still busy after {rounds} rounds")
