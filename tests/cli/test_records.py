@@ -1,0 +1,169 @@
+"""`produce` and `tail` on the in-memory broker."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import fastavro
+import pytest
+
+from penstock.cli import main, produce, tail
+from penstock.cli.exits import Exit, Failure
+from penstock.contracts.records import Label
+from penstock.runtime.broker import Message, Topic, TopicPartition
+from penstock.runtime.codec import Codec
+from penstock.runtime.memory import MemoryBroker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from penstock.runtime.settings import Settings
+
+PERSON = json.dumps(
+    {
+        "type": "record",
+        "name": "Person",
+        "fields": [
+            {"name": "id", "type": "string"},
+            {"name": "born", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        ],
+    }
+)
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> MemoryBroker:
+    memory = MemoryBroker(now=iter(range(1_000_000)).__next__)
+    memory.create(
+        [Topic(name=name, partitions=3) for name in ("people", "penstock.schemas", "penstock.labels")]
+    )
+
+    @contextmanager
+    def connected(_settings: Settings) -> Iterator[MemoryBroker]:
+        yield memory
+
+    monkeypatch.setattr(produce, "connected", connected)
+    monkeypatch.setattr(tail, "connected", connected)
+    return memory
+
+
+def values(broker: MemoryBroker, topic: str) -> list[Any]:
+    return [json.loads(record.value or b"") for record in broker.records(topic)]
+
+
+def test_json_lines_are_sent_with_their_key(broker: MemoryBroker, tmp_path: Path) -> None:
+    file = tmp_path / "people.jsonl"
+    file.write_text('{"id": "a", "age": 1}\n\n{"id": "b", "age": null}\n')
+    assert main(["produce", str(file), "--topic", "people", "--key", "id"]) == Exit.OK
+    sent = {record.key: json.loads(record.value or b"") for record in broker.records("people")}
+    assert sent == {b"a": {"id": "a", "age": 1}, b"b": {"id": "b", "age": None}}
+
+
+def test_csv_cells_become_numbers_where_they_read_as_such(broker: MemoryBroker, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("id,age,weight,plan\n7,41,70.5,\n")
+    assert main(["produce", str(file), "--topic", "people"]) == Exit.OK
+    assert values(broker, "people") == [{"id": 7, "age": 41, "weight": 70.5, "plan": None}]
+
+
+def test_a_container_becomes_single_object_avro_of_the_schema(broker: MemoryBroker, tmp_path: Path) -> None:
+    container, schema = tmp_path / "people.avro", tmp_path / "person.avsc"
+    schema.write_text(PERSON)
+    with container.open("wb") as file:
+        fastavro.writer(file, json.loads(PERSON), [{"id": "a", "born": 1357028100000}])
+    assert main(["produce", str(container), "--topic", "people", "--schema", str(schema)]) == Exit.OK
+    [record] = broker.records("people")
+    assert record.value is not None
+    assert record.value[:2] == b"\xc3\x01"
+    broker.producer().send(Message("penstock.schemas", PERSON.encode(), b"fingerprint"))
+    decoder = tail.Decoder(broker, "penstock.schemas")
+    assert decoder.decode(record.value) == {"id": "a", "born": 1357028100000}
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "code", "message"),
+    [
+        ("{}\n", ["--topic", "peeple"], Exit.NOT_FOUND, "no topic 'peeple' (did you mean 'people'?)"),
+        ("{\n", ["--topic", "people"], Exit.INVALID, "x.jsonl:1:"),
+        ("[1]\n", ["--topic", "people"], Exit.INVALID, "x.jsonl:1:1: expected a JSON object"),
+        ('{"a": 1}\n', ["--topic", "people", "--key", "id"], Exit.INVALID, "a record has no field 'id'"),
+    ],
+)
+def test_what_cannot_be_sent_is_one_line(  # noqa: PLR0917 - what a case is made of
+    text: str,
+    arguments: list[str],
+    code: Exit,
+    message: str,
+    broker: MemoryBroker,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text(text)
+    assert main(["produce", str(file), *arguments]) == code
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert broker.records("people") == []
+
+
+def test_a_record_that_does_not_fit_the_schema_names_itself(broker: MemoryBroker, tmp_path: Path) -> None:
+    file, schema = tmp_path / "x.jsonl", tmp_path / "person.avsc"
+    file.write_text('{"id": "a"}\n')
+    schema.write_text(PERSON)
+    assert main(["produce", str(file), "--topic", "people", "--schema", str(schema)]) == Exit.INVALID
+    assert broker.records("people") == []
+
+
+def test_an_ending_that_says_nothing_is_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match=r"cannot read '\.parquet'") as failure:
+        list(produce.read(tmp_path / "x.parquet"))
+    assert failure.value.code == Exit.USAGE
+
+
+def test_a_missing_topic_is_created_when_asked_to(broker: MemoryBroker, tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text("{}\n")
+    assert main(["produce", str(file), "--topic", "fresh", "--create", "2"]) == Exit.OK
+    assert broker.topics()["fresh"] == 2
+
+
+def test_tail_decodes_by_the_schemas_topic(broker: MemoryBroker, capsys: pytest.CaptureFixture[str]) -> None:
+    codec = Codec()
+    producer = broker.producer()
+    for fingerprint, text in codec.texts().items():
+        producer.send(Message("penstock.schemas", text, fingerprint))
+    producer.send(Message("penstock.labels", codec.encode(Label(id="a", time=7, label=1.0)), b"a"))
+    assert main(["tail", "labels", "-o", "json"]) == Exit.OK
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["topic"], shown["key"]) == ("penstock.labels", "a")
+    assert shown["value"] == {"id": "a", "time": 7, "label": 1.0}
+
+
+def test_tail_shows_what_nobody_can_decode_as_hexadecimal(
+    broker: MemoryBroker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broker.producer().send(Message("people", b"\x00\x01", None))
+    assert main(["tail", "people"]) == Exit.OK
+    assert capsys.readouterr().out.rstrip().endswith('"0001"')
+
+
+def test_tail_finds_the_last_records_behind_markers_and_across_partitions(broker: MemoryBroker) -> None:
+    transactions = broker.transactional("t")
+    for number in range(40):  # every one followed by a marker
+        transactions.begin()
+        transactions.send([Message("people", str(number).encode(), partition=number % 3)])
+        transactions.commit()
+    ends = broker.ends(TopicPartition("people", number) for number in range(3))
+    assert [record.value for record in tail.last(broker, ends, 5)] == [b"35", b"36", b"37", b"38", b"39"]
+    assert len(tail.last(broker, ends, 1_000)) == 40
+    assert tail.last(broker, ends, 0) == []
+
+
+def test_an_unknown_topic_is_not_found(broker: MemoryBroker, capsys: pytest.CaptureFixture[str]) -> None:
+    assert broker.topics()
+    assert main(["tail", "peple"]) == Exit.NOT_FOUND
+    assert "did you mean 'people'?" in capsys.readouterr().err
