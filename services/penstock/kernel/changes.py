@@ -1,9 +1,13 @@
 """What differs between two pipelines, and which differences a running pipeline cannot take."""
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from penstock.kernel.kinds import Category, Feature, Number, TimePart
 from penstock.kernel.pipeline import Pipeline
+
+# So many of a list's entries fit on a line.
+_MOST: Final = 5
 
 
 def differences(old: Pipeline, new: Pipeline) -> list[str]:
@@ -112,12 +116,9 @@ def _brief(value: object) -> str:
         case {"schema": _}:
             return "an Avro schema"
         case dict():
-            return ", ".join(
-                key if inner == {} else f"{key} {_brief(inner)}"
-                for key, inner in value.items()
-                if inner is not False
-            )
+            told = {key: _brief(inner) for key, inner in value.items() if inner is not False}
+            return ", ".join(f"{key} {inner}".rstrip() for key, inner in told.items())
         case list():
-            return "[" + ", ".join(map(str, value[:5])) + (", …]" if len(value) > 5 else "]")  # noqa: PLR2004 - one line
+            return "[" + ", ".join(map(str, value[:_MOST])) + (", …]" if len(value) > _MOST else "]")
         case _:
             return repr(value)

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, Strict
 from penstock.kernel.mistakes import Wrong, show
 
 _UNITS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
-_DURATION: Final = re.compile(r"([+-]?)(\d{1,9})\s?(ms|s|m|min|h|d|w)")
+_DURATION: Final = re.compile(r"([+-]?)(\d{1,13})\s?(ms|s|m|min|h|d|w)")
 _LONGEST: Final = 100 * 365 * _UNITS["d"]
 
 
