@@ -1,0 +1,286 @@
+"""What a client sends as tensors, coded as the feature vector by the function that codes the stream's
+events.
+
+There are two forms. **By name**: one tensor for each feature, of shape ``[n]`` or ``[n, 1]``. A number
+comes as any numeric type; a category as BYTES, its word (an empty one is missing), or as a number, its
+code; a boolean as BOOL or as 0 and 1; a part of a timestamp as a number, or under the name of the
+timestamp's field as ISO-8601 text or milliseconds. What is left out is missing, except the parts of the
+event's own time: they are computed from it. **Packed**: one tensor ``features`` of shape ``[n, F]``, coded,
+in the order of the spec. In both NaN is missing, and what is out of a number's range becomes missing, as it
+does on the stream.
+
+Beside them, ``id`` (BYTES) and ``event_time`` (BYTES or INT64) may give one value for each row. A feature
+of such a name comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.inference.faults import Fault, Violation, wrong
+from penstock.kernel.features import FloatArray, Vectors, vectorise_columns
+from penstock.kernel.kinds import Boolean, Category, Feature, Number, TimePart
+from penstock.kernel.mistakes import nearest
+
+if TYPE_CHECKING:
+    from penstock.kernel.pipeline import Pipeline
+
+PACKED: Final = "features"
+IDS: Final = "id"
+TIMES: Final = "event_time"
+
+Tensors = Mapping[str, NDArray[Any]]
+_LARGEST: Final = float(np.finfo(np.float32).max)
+_SHOWN: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What coded values may be, by column: shape (features,) each."""
+
+    low: FloatArray
+    high: FloatArray
+    whole: NDArray[np.intp]
+    number: NDArray[np.bool_]
+    required: NDArray[np.bool_]
+
+
+@lru_cache(maxsize=256)
+def bounds(features: tuple[Feature, ...]) -> Bounds:
+    """The bounds of these features; a code beyond them is nonsense, a number beyond them is missing."""
+    low, high, whole = [], [], []
+    for index, feature in enumerate(features):
+        match feature.kind:
+            case Number(min=least, max=most):
+                low.append(-_LARGEST if least is None else least)
+                high.append(_LARGEST if most is None else most)
+            case Category(values=values):
+                low.append(0.0)
+                high.append(float(len(values or ())))
+                whole.append(index)
+            case Boolean():
+                low.append(0.0)
+                high.append(1.0)
+                whole.append(index)
+            case TimePart():
+                low.append(-_LARGEST)
+                high.append(_LARGEST)
+    return Bounds(
+        low=np.array(low),
+        high=np.array(high),
+        whole=np.array(whole, dtype=np.intp),
+        number=np.array([isinstance(feature.kind, Number) for feature in features]),
+        required=np.array([feature.kind.required for feature in features]),
+    )
+
+
+def row_count(tensors: Tensors) -> int:
+    """How many rows the tensors have; they must agree."""
+    counts = {name: len(values) for name, values in tensors.items()}
+    if not counts:
+        raise Fault("INVALID_ARGUMENT", violations=[Violation("inputs", "there are no input tensors")])
+    name, count = next(iter(counts.items()))
+    if not count:
+        raise wrong(name, "has no rows")
+    if others := [other for other in counts if counts[other] != count]:
+        raise Fault(
+            "INVALID_ARGUMENT",
+            violations=[
+                Violation(other, f"tensor {other!r} has {counts[other]} rows, {name!r} has {count}")
+                for other in others
+            ],
+        )
+    return count
+
+
+def special(pipeline: Pipeline, name: str, tensors: Tensors) -> NDArray[Any] | None:
+    """The tensor that goes by one of our own names, unless a feature has that name."""
+    return None if name in pipeline.feature_names else tensors.get(name)
+
+
+def code(pipeline: Pipeline, tensors: Tensors, times: NDArray[np.int64]) -> Vectors:
+    """The feature vectors of the rows.
+
+    Args:
+        pipeline: the applied spec.
+        tensors: as read from the request; `id` and `event_time` are left aside.
+        times: event time of each row, milliseconds since 1970.
+
+    Raises:
+        Fault: INVALID_ARGUMENT, naming the tensors that are unknown or have a wrong type, shape or value.
+    """
+    packed = special(pipeline, PACKED, tensors)
+    ours = {PACKED, IDS, TIMES} - set(pipeline.feature_names)
+    given = {name: values for name, values in tensors.items() if name not in ours}
+    if packed is None:
+        return _by_name(pipeline, given, times)
+    if given:
+        raise Fault(
+            "INVALID_ARGUMENT",
+            violations=[
+                Violation(name, f"tensor {name!r} is not taken beside the packed tensor {PACKED!r}")
+                for name in given
+            ],
+        )
+    width = len(pipeline.features)
+    if packed.dtype.kind not in "fiu":
+        raise wrong(PACKED, "is not numeric, expected FP32 or FP64")
+    if packed.shape != (len(times), width):
+        raise wrong(PACKED, f"has shape {list(packed.shape)}, expected [{len(times)}, {width}]")
+    return coded(pipeline.features, packed)
+
+
+def coded(features: tuple[Feature, ...], matrix: NDArray[Any]) -> Vectors:
+    """Codes, shape (rows, features), held to their bounds; a number out of its range is cleared.
+
+    Raises:
+        Fault: INVALID_ARGUMENT for a code that is none, or a required value that is missing.
+    """
+    limits = bounds(features)
+    whole = matrix[:, limits.whole]
+    inside = (matrix >= limits.low) & (matrix <= limits.high)
+    if inside.all() and (whole == np.rint(whole)).all():
+        rows = matrix.astype(np.float32).astype(np.float64)
+        return Vectors(matrix=rows, cleared=((),) * len(rows), unseen=((),) * len(rows), invalid={})
+    codes = matrix.astype(np.float64)
+    missing = np.isnan(codes)
+    outside = ~inside & ~missing
+    bad = outside & ~limits.number
+    bad[:, limits.whole] |= (whole != np.rint(whole)) & ~missing[:, limits.whole]
+    codes[outside] = np.nan
+    lost = np.isnan(codes) & limits.required & ~bad
+    if bad.any() or lost.any():
+        raise Fault("INVALID_ARGUMENT", violations=_complaints(features, matrix, bad=bad, lost=lost))
+    places: list[tuple[int, ...]] = [tuple(np.flatnonzero(line).tolist()) for line in outside]
+    rows = codes.astype(np.float32).astype(np.float64)
+    return Vectors(matrix=rows, cleared=tuple(places), unseen=((),) * len(rows), invalid={})
+
+
+def _complaints(
+    features: tuple[Feature, ...], matrix: NDArray[Any], *, bad: NDArray[np.bool_], lost: NDArray[np.bool_]
+) -> list[Violation]:
+    found = []
+    for row, column in np.argwhere(bad | lost)[:_SHOWN].tolist():
+        name, kind = features[column].name, features[column].kind
+        where = f"row {row}: " if len(matrix) > 1 else ""
+        if lost[row, column]:
+            text = f"{where}feature {name!r} is required, and missing or out of range"
+        else:
+            most = len(kind.values or ()) if isinstance(kind, Category) else 1
+            text = f"{where}feature {name!r} is {matrix[row, column]:g}, expected a code from 0 to {most}"
+        found.append(Violation(name, text))
+    return found
+
+
+def _by_name(pipeline: Pipeline, tensors: Tensors, times: NDArray[np.int64]) -> Vectors:
+    features = {feature.name: feature for feature in pipeline.features}
+    fields = {feature.field for feature in pipeline.features if _from_field(feature)} - features.keys()
+    violations: list[Violation] = []
+    columns: dict[str, Any] = {}
+    codes: dict[str, NDArray[Any]] = {}
+    for name, values in tensors.items():
+        try:
+            if name not in features and name not in fields:
+                raise wrong(name, f"is no feature of {pipeline.name!r}{_hint(name, [*features, *fields])}")
+            if values.shape not in {(len(times),), (len(times), 1)}:
+                raise wrong(
+                    name, f"has shape {list(values.shape)}, expected [{len(times)}] or [{len(times)}, 1]"
+                )
+            column = values.reshape(-1)
+            if name in fields:
+                columns[name] = timestamps(name, column)
+            elif _is_coded(features[name], column):
+                codes[name] = column
+            else:
+                columns[name] = _raw(features[name], column)
+        except Fault as fault:
+            violations += fault.violations
+    if violations:
+        raise Fault("INVALID_ARGUMENT", violations=violations)
+    return _joined(pipeline, columns, codes, times)
+
+
+def _joined(
+    pipeline: Pipeline,
+    columns: Mapping[str, Any],
+    codes: Mapping[str, NDArray[Any]],
+    times: NDArray[np.int64],
+) -> Vectors:
+    """Code the columns that are not codes yet, and put both kinds in the order of the spec."""
+    rest = tuple(feature for feature in pipeline.features if feature.name not in codes)
+    vectors = vectorise_columns(rest, columns, times)
+    if vectors.invalid:
+        several = len(times) > 1
+        raise Fault(
+            "INVALID_ARGUMENT",
+            violations=[
+                Violation(why.field, f"row {row}: {why}" if several else str(why))
+                for row, why in sorted(vectors.invalid.items())[:_SHOWN]
+            ],
+        )
+    if not codes:
+        return vectors
+    done = tuple(feature for feature in pipeline.features if feature.name in codes)
+    ready = coded(done, np.column_stack([codes[feature.name].astype(np.float64) for feature in done]))
+    matrix = np.empty((len(times), len(pipeline.features)))
+    matrix[:, [feature.name not in codes for feature in pipeline.features]] = vectors.matrix
+    matrix[:, [feature.name in codes for feature in pipeline.features]] = ready.matrix
+    # Only numbers are cleared, and numbers are never among the codes; but the places are those of the rest.
+    places = [index for index, feature in enumerate(pipeline.features) if feature.name not in codes]
+    cleared = tuple(tuple(places[column] for column in row) for row in vectors.cleared)
+    return replace(vectors, matrix=matrix, cleared=cleared)
+
+
+def _from_field(feature: Feature) -> bool:
+    return isinstance(feature.kind, TimePart) and not feature.kind.at_event_time
+
+
+def _hint(name: str, known: list[str]) -> str:
+    meant = nearest(name, known)
+    return f" (did you mean {meant!r}?)" if meant else f": it has {', '.join(known)}"
+
+
+def _is_coded(feature: Feature, values: NDArray[Any]) -> bool:
+    return not isinstance(feature.kind, Number) and values.dtype.kind in "fiu"
+
+
+def _raw(feature: Feature, values: NDArray[Any]) -> Any:
+    """A column as the kernel takes it from an event."""
+    match feature.kind, values.dtype.kind:
+        case Number(), "f" | "i" | "u":
+            return values
+        case Category(values=known), "O":
+            words = text(feature.name, values)
+            # A tensor has a value for every row, so a row without one needs a sign.
+            return [None if not word and word not in (known or ()) else word for word in words]
+        case Boolean(), "b":
+            return values
+    expected = {Number: "a numeric type", Category: "BYTES or codes", Boolean: "BOOL or 0 and 1"}
+    found = {"O": "BYTES", "b": "BOOL"}.get(values.dtype.kind, "numeric")
+    raise wrong(feature.name, f"is {found}, expected {expected.get(type(feature.kind), 'a numeric type')}")
+
+
+def text(name: str, values: NDArray[Any]) -> list[str]:
+    """The words of a BYTES tensor."""
+    try:
+        return [value.decode() for value in values]
+    except UnicodeDecodeError as error:
+        raise wrong(name, "has a value that is not UTF-8") from error
+
+
+def timestamps(name: str, values: NDArray[Any]) -> list[object]:
+    """Times as an event holds them: ISO-8601 text or milliseconds; empty text and NaN are none."""
+    match values.dtype.kind:
+        case "O":
+            return [word or None for word in text(name, values)]
+        case "i" | "u":
+            return list(values.tolist())
+        case "f":
+            return [None if np.isnan(value) else value for value in values.tolist()]
+    raise wrong(name, "is BOOL, expected BYTES with ISO-8601 or INT64 with milliseconds")

@@ -1,0 +1,212 @@
+"""Who answers: the route in force, the models it names, and the scores of every version on every row.
+
+Pure: a route comes from the log, chance is a hash of the id, so every replica and every replay answers alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import isfinite
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.contracts.records import Origin, Prediction, Role, RouteChanged, Score
+from penstock.kernel.hashing import share_of
+
+if TYPE_CHECKING:
+    from penstock.kernel.pipeline import Pipeline
+
+FloatMatrix = NDArray[np.float32]
+
+
+class Answer(NamedTuple):
+    """Which version's scores a row was answered with, and as what; no role where a shadow was asked for."""
+
+    version: int
+    role: Role | None
+
+
+def versions(route: RouteChanged) -> tuple[int, ...]:
+    """All versions of a route, those that answer first."""
+    answering = (route.champion,) if route.canary is None else (route.champion, route.canary)
+    return tuple(dict.fromkeys(answering + route.shadows))
+
+
+def arm(route: RouteChanged, id_: str) -> Answer:
+    """Who answers this id: the same on every replica, and for as long as the share only grows.
+
+    >>> route = RouteChanged(
+    ...     pipeline="flights", epoch=3, champion=1, canary=2, share=0.5, salt="a", shadows=(), causes=()
+    ... )
+    >>> [arm(route, f"UA-{n}").version for n in range(10)]
+    [1, 2, 1, 2, 1, 2, 2, 2, 2, 1]
+    """
+    if route.canary is not None and share_of(route.salt, id_) < route.share:
+        return Answer(route.canary, Role.CANARY)
+    return Answer(route.champion, Role.CHAMPION)
+
+
+def pinned(route: RouteChanged, version: int) -> Answer:
+    """This version answers, whatever the route says."""
+    roles = {route.champion: Role.CHAMPION} | ({} if route.canary is None else {route.canary: Role.CANARY})
+    return Answer(version, roles.get(version))
+
+
+class Scorer(Protocol):
+    """What is asked of a model: float32 ``[n, F]`` with NaN = missing, to float32 ``[n, K]``."""
+
+    def run(self, matrix: FloatMatrix, /) -> FloatMatrix: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A version that can score.
+
+    Args:
+        features: the features it was made for, in the order of its columns.
+        model: scores rows of them.
+    """
+
+    version: int
+    features: tuple[str, ...]
+    model: Scorer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What all versions say of some rows.
+
+    Args:
+        answers: for each row, who answers it.
+        scores: by version, float32 ``[n, K]``; not finite where the version could not score the row.
+        failed: versions that scored nothing, and why; they are not in `scores`.
+    """
+
+    answers: tuple[Answer, ...]
+    scores: Mapping[int, FloatMatrix]
+    failed: Mapping[int, str] = field(default_factory=dict)
+
+    def of(self, version: int, row: int) -> tuple[float, ...]:
+        """What one version says of one row, K numbers; empty where it failed."""
+        if version not in self.scores:
+            return ()
+        values = self.scores[version][row].tolist()
+        return tuple(values) if all(map(isfinite, values)) else ()
+
+    def why_not(self, version: int) -> str:
+        """Why a version has no scores for a row."""
+        return f"version {version} could not score: {self.failed.get(version, 'not a finite number')}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """A pipeline that can be asked: one reference, swapped as a whole, so no call sees half of a change.
+
+    Args:
+        pipeline: the applied spec.
+        route: the routing table in force.
+        models: every version of the route that could be loaded; champion and canary are always among them.
+    """
+
+    pipeline: Pipeline
+    route: RouteChanged
+    models: Mapping[int, Loaded]
+
+    def score(
+        self,
+        ids: Sequence[str],
+        names: tuple[str, ...],
+        matrix: NDArray[np.floating],
+        *,
+        pin: int | None = None,
+    ) -> Scored:
+        """Let every loaded version score every row.
+
+        Args:
+            ids: one for each row; they decide who answers.
+            names: what the columns are; those a model does not know are ignored, those it misses are NaN.
+            matrix: shape (rows, names), NaN = missing.
+            pin: answer all rows with this version, which is loaded, whatever the route says.
+        """
+        if pin is None:
+            answers = tuple(arm(self.route, id_) for id_ in ids)
+        else:
+            answers = (pinned(self.route, pin),) * len(ids)
+        rows = np.ascontiguousarray(matrix, dtype=np.float32)
+        scores: dict[int, FloatMatrix] = {}
+        failed: dict[int, str] = {}
+        for version, loaded in self.models.items():
+            try:
+                scores[version] = loaded.model.run(gather(rows, names, loaded.features))
+            except Exception as error:  # noqa: BLE001 - a shadow that fails must not take the answer with it
+                failed[version] = " ".join(str(error).split())[:300]
+        return Scored(answers=answers, scores=scores, failed=failed)
+
+
+def predictions(
+    serving: Serving,
+    scored: Scored,
+    *,
+    origin: Origin,
+    ids: Sequence[str],
+    times: Sequence[int],
+    cleared: Sequence[tuple[int, ...]],
+) -> list[Prediction]:
+    """One record for each row: the answer, and what every version of the route said of it."""
+    routed = versions(serving.route)
+    found = []
+    for row, (id_, time, without, answer) in enumerate(zip(ids, times, cleared, scored.answers, strict=True)):
+        said = {version: scored.of(version, row) for version in routed}
+        answered = bool(said.get(answer.version))
+        found.append(
+            Prediction(
+                id=id_,
+                origin=origin,
+                time=time,
+                epoch=serving.route.epoch,
+                version=answer.version if answered else None,
+                role=answer.role if answered else None,
+                scores=tuple(Score(version=version, values=values) for version, values in said.items()),
+                error=None if answered else scored.why_not(answer.version),
+                cleared=without,
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A pipeline that cannot be asked yet, and why."""
+
+    reason: str
+
+
+Directory = Mapping[str, Serving | Waiting]
+"""Every pipeline that is known here, by name."""
+
+
+@lru_cache(maxsize=1024)
+def _columns(names: tuple[str, ...], wanted: tuple[str, ...]) -> NDArray[np.intp] | None:
+    """Where each wanted column is, -1 for nowhere; None if all are in place already."""
+    if names == wanted:
+        return None
+    places = {name: index for index, name in enumerate(names)}
+    return np.array([places.get(name, -1) for name in wanted], dtype=np.intp)
+
+
+def gather(rows: FloatMatrix, names: tuple[str, ...], wanted: tuple[str, ...]) -> FloatMatrix:
+    """The wanted columns by name: rows written before a feature was added miss it, and say NaN.
+
+    >>> gather(np.array([[1.0, 2.0]], dtype=np.float32), ("a", "b"), ("b", "new")).tolist()
+    [[2.0, nan]]
+    """
+    columns = _columns(names, wanted)
+    if columns is None:
+        return rows
+    gathered = rows[:, columns]
+    gathered[:, columns < 0] = np.nan
+    return gathered

@@ -1,0 +1,250 @@
+"""ModelInfer as a function of bytes: what the wire says, whatever transport brought it.
+
+A request names the pipeline as its model. Its rows come as `penstock.inference.coding` says. What an answer
+is joined to its label by is the row's **id**: the request's `id` where there is one row; that and its
+place, ``id/0``, ``id/1``, …, where there are more; or one id a row in a BYTES tensor ``id``. A request
+without one gets an id made up, and finds it in the response. The event time is the parameter
+``event_time``, ISO-8601 or milliseconds; a tensor of that name gives one a row; without either it is now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from penstock.contracts import oip_pb2
+from penstock.inference import coding
+from penstock.inference.domain import Answer, Directory, FloatMatrix, Scored, Serving, Waiting
+from penstock.inference.faults import Fault, Violation, wrong
+from penstock.inference.tensors import raw_bytes, read_inputs
+from penstock.kernel.errors import Invalid
+from penstock.kernel.mistakes import nearest
+from penstock.kernel.times import event_time_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from penstock.kernel.features import Vectors
+
+LONGEST_ID: Final = 256
+OUTPUTS: Final = ("scores", "model_version", "role", "id")
+"""What a request may ask for; without asking it gets the scores."""
+
+
+class Chance(NamedTuple):
+    """What a call may not know by itself: the time now, in milliseconds since 1970, and an id nobody has."""
+
+    now: int
+    new_id: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request that has been read."""
+
+    serving: Serving
+    id: str
+    ids: tuple[str, ...]
+    times: NDArray[np.int64]
+    vectors: Vectors
+    pin: int | None
+    outputs: tuple[str, ...]
+    raw: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A request and what every version said of its rows: what is logged."""
+
+    asked: Asked
+    scored: Scored
+
+
+def find(directory: Directory, name: str) -> Serving:
+    """The pipeline of that name, if it can be asked.
+
+    Raises:
+        Fault: NOT_FOUND, or UNAVAILABLE with the reason.
+    """
+    match directory.get(name):
+        case Serving() as serving:
+            return serving
+        case Waiting(reason=reason):
+            raise Fault("UNAVAILABLE", f"pipeline {name!r} cannot answer yet: {reason}")
+    meant = nearest(name, directory)
+    hint = (
+        f" (did you mean {meant!r}?)" if meant else f": there is {', '.join(sorted(directory)) or 'none yet'}"
+    )
+    raise Fault("NOT_FOUND", f"no pipeline {name!r}{hint}")
+
+
+def find_version(serving: Serving, version: str) -> int | None:
+    """The version a client pins; None where the route decides.
+
+    Raises:
+        Fault: NOT_FOUND where it is not loaded.
+    """
+    if not version:
+        return None
+    if version.isascii() and version.isdecimal() and int(version) in serving.models:
+        return int(version)
+    loaded = ", ".join(map(str, sorted(serving.models)))
+    raise Fault(
+        "NOT_FOUND", f"pipeline {serving.pipeline.name!r} has no version {version!r} here, only {loaded}"
+    )
+
+
+def infer(directory: Directory, request: bytes, chance: Chance) -> tuple[bytes | Fault, Served]:
+    """Answer one ModelInferRequest.
+
+    Returns:
+        the bytes of the response, or the fault where the answering version could not score; and what is to be
+        logged either way.
+
+    Raises:
+        Fault: nothing was scored, and nothing is to be logged.
+    """
+    asked = read(directory, request, chance)
+    scored = asked.serving.score(
+        asked.ids, asked.serving.pipeline.feature_names, asked.vectors.matrix, pin=asked.pin
+    )
+    served = Served(asked=asked, scored=scored)
+    try:
+        return respond(asked, scored), served
+    except Fault as fault:
+        return fault, served
+
+
+def read(directory: Directory, request: bytes, chance: Chance) -> Asked:
+    """What a ModelInferRequest asks; raises `Fault` where that cannot be told or had."""
+    message = oip_pb2.ModelInferRequest()
+    try:
+        message.ParseFromString(request)
+    except DecodeError as error:
+        raise Fault("INVALID_ARGUMENT", "the message is not a ModelInferRequest") from error
+    serving = find(directory, message.model_name)
+    pin = find_version(serving, message.model_version)
+    outputs = tuple(output.name for output in message.outputs)
+    if unknown := [name for name in outputs if name not in OUTPUTS]:
+        text = f"output {unknown[0]!r} is not one of {', '.join(OUTPUTS)}"
+        raise Fault("INVALID_ARGUMENT", text, violations=[Violation(unknown[0], text)])
+    tensors = read_inputs(message)
+    rows = coding.row_count(tensors)
+    times = _times(message, tensors, rows, serving, chance.now)
+    id_, ids = _ids(message.id, coding.special(serving.pipeline, coding.IDS, tensors), rows, chance)
+    return Asked(
+        serving=serving,
+        id=id_,
+        ids=ids,
+        times=times,
+        vectors=coding.code(serving.pipeline, tensors, times),
+        pin=pin,
+        outputs=outputs,
+        raw=bool(message.raw_input_contents),
+    )
+
+
+def _ids(
+    given: str, tensor: NDArray[np.object_] | None, rows: int, chance: Chance
+) -> tuple[str, tuple[str, ...]]:
+    """The id to echo, and one for each row."""
+    if len(given) > LONGEST_ID:
+        raise wrong("id", f"has {len(given)} characters, at most {LONGEST_ID} are taken")
+    if tensor is not None:
+        if tensor.dtype.kind != "O" or tensor.size != rows:
+            raise wrong("id", f"has shape {list(tensor.shape)}, expected BYTES [{rows}]")
+        ids = tuple(coding.text("id", tensor.reshape(-1)))
+        if not all(0 < len(id_) <= LONGEST_ID for id_ in ids):
+            raise wrong("id", f"has a value that is empty or longer than {LONGEST_ID} characters")
+        return given or (ids[0] if rows == 1 else ""), ids
+    given = given or chance.new_id()
+    return given, (given,) if rows == 1 else tuple(f"{given}/{row}" for row in range(rows))
+
+
+def _times(
+    message: oip_pb2.ModelInferRequest, tensors: coding.Tensors, rows: int, serving: Serving, now: int
+) -> NDArray[np.int64]:
+    tensor = coding.special(serving.pipeline, coding.TIMES, tensors)
+    values: Sequence[object]
+    if tensor is not None:
+        values = coding.timestamps(coding.TIMES, tensor.reshape(-1))
+        if len(values) != rows:
+            raise wrong(coding.TIMES, f"has {len(values)} values for {rows} rows")
+    elif coding.TIMES in message.parameters:
+        parameter = message.parameters[coding.TIMES]
+        choice = parameter.WhichOneof("parameter_choice")
+        values = [getattr(parameter, choice) if choice else None]
+    else:
+        values = [now]
+    try:
+        found = [event_time_ms(value, field=coding.TIMES) for value in values]
+    except Invalid as why:
+        raise Fault("INVALID_ARGUMENT", violations=[Violation(coding.TIMES, str(why))]) from why
+    return np.array(found if len(found) == rows else found * rows, dtype=np.int64)
+
+
+def respond(asked: Asked, scored: Scored) -> bytes:
+    """The ModelInferResponse; raises `Fault` INTERNAL where a row's answering version could not score it."""
+    for row, answer in enumerate(scored.answers):
+        if not scored.of(answer.version, row):
+            raise Fault("INTERNAL", scored.why_not(answer.version))
+    response = oip_pb2.ModelInferResponse(model_name=asked.serving.pipeline.name, id=asked.id)
+    parameters = response.parameters
+    parameters["route_epoch"].int64_param = asked.serving.route.epoch
+    outputs = asked.outputs or OUTPUTS[:1]
+    first = scored.answers[0]
+    if all(answer == first for answer in scored.answers):
+        response.model_version = str(first.version)
+        parameters["model_version"].int64_param = first.version
+        parameters["role"].string_param = _role(first)
+    elif not asked.outputs:
+        # Some rows went to the canary: the two words above would be wrong for some, so each row gets its own.
+        outputs = OUTPUTS[:3]
+    for name in outputs:
+        _add(response, name, asked, scored)
+    return response.SerializeToString()
+
+
+def _role(answer: Answer) -> str:
+    return answer.role.lower() if answer.role else "shadow"
+
+
+def _add(response: oip_pb2.ModelInferResponse, name: str, asked: Asked, scored: Scored) -> None:
+    match name:
+        case "scores":
+            _add_scores(response, _answered(scored), raw=asked.raw)
+        case "model_version":
+            versions = [answer.version for answer in scored.answers]
+            tensor = response.outputs.add(name=name, datatype="INT64", shape=[len(versions)])
+            if asked.raw:
+                response.raw_output_contents.append(np.array(versions, dtype="<i8").tobytes())
+            else:
+                tensor.contents.int64_contents.extend(versions)
+        case _:
+            words = asked.ids if name == "id" else [_role(answer) for answer in scored.answers]
+            tensor = response.outputs.add(name=name, datatype="BYTES", shape=[len(words)])
+            if asked.raw:
+                response.raw_output_contents.append(raw_bytes(words))
+            else:
+                tensor.contents.bytes_contents.extend(word.encode() for word in words)
+
+
+def _answered(scored: Scored) -> FloatMatrix:
+    """The scores that are returned, float32 ``[n, K]``."""
+    first = scored.answers[0].version
+    if all(answer.version == first for answer in scored.answers):
+        return scored.scores[first]
+    return np.stack([scored.scores[answer.version][row] for row, answer in enumerate(scored.answers)])
+
+
+def _add_scores(response: oip_pb2.ModelInferResponse, scores: FloatMatrix, *, raw: bool) -> None:
+    tensor = response.outputs.add(name="scores", datatype="FP32", shape=scores.shape)
+    if raw:
+        response.raw_output_contents.append(scores.astype("<f4").tobytes())
+    else:
+        tensor.contents.fp32_contents.extend(scores.ravel().tolist())
