@@ -1,0 +1,47 @@
+"""The pages say what the code does, as far as a machine can tell."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from penstock.cli.services import SERVICES
+from tests.docs.tables import DOCS, TABLES, filled
+
+PAGES = sorted(DOCS.glob("*.md"))
+ROOT = DOCS.parent
+
+
+def test_there_are_pages() -> None:
+    assert {page.name for page in PAGES} >= {"operations.md", "crashes.md", "dead-letters.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
+def test_tables_are_those_of_the_code(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert filled(text) == text, "run python -m tests.docs.tables"
+
+
+def test_every_table_has_its_place() -> None:
+    everything = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert {name for name in TABLES if f"<!-- {name} -->" not in everything} == set()
+
+
+def test_every_service_has_settings_of_its_own_or_says_so() -> None:
+    text = (DOCS / "operations.md").read_text(encoding="utf-8")
+    for service in SERVICES:
+        assert f"### {service.name}\n" in text
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"],
+    ids=lambda page: str(page.name),
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    parent = page.parent
+    assert [target for target in targets if not (parent / target).exists()] == []
