@@ -193,7 +193,9 @@ class JoinAdvanced:
     """How far the join is on this partition. Written once per transaction, last."""
 
     watermark: int | None
-    """event time up to which outcomes are complete, less the horizon"""
+    """event time that predictions and labels have reached: every prediction older than this less the
+    horizon has its outcome before this record
+    """
     idle: bool
     """both inputs of this partition were read to their last stable offset"""
     repeats: int
@@ -455,9 +457,9 @@ class Summary:
     predictions: Span
     outcomes: Span
     ordinal: int
-    """stream rows seen before this summary"""
+    """rows seen before this summary"""
     rows: int
-    """stream rows in this one"""
+    """rows in this one, of every origin"""
     watermark: int | None
     """of the join, see JoinAdvanced"""
     idle: bool

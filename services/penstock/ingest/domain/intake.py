@@ -1,0 +1,101 @@
+"""What a producer's record becomes: a feature row, a label, or a reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.contracts.records import FeatureRow, Label
+from penstock.kernel.errors import Invalid
+from penstock.kernel.features import vectorise
+from penstock.kernel.labels import make_label
+from penstock.kernel.pipeline import Pipeline
+from penstock.kernel.times import event_time_ms
+
+Fields = Mapping[str, object]
+_LONGEST_ID = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """A batch of events taken in.
+
+    Args:
+        heads: of the rows that are valid, in order.
+        matrix: their features, shape (valid rows, features).
+        refused: why a row can never be processed, by its place in the batch.
+    """
+
+    heads: Sequence[FeatureRow]
+    matrix: NDArray[np.float64]
+    refused: Mapping[int, Invalid]
+
+
+def take_events(pipeline: Pipeline, events: Sequence[Fields]) -> Intake:
+    """Feature rows of a batch of events; unknown fields are ignored, a row's fault is its own."""
+    source = pipeline.events
+    refused: dict[int, Invalid] = {}
+    ids, times = [""] * len(events), np.zeros(len(events), dtype=np.int64)
+    for place, event in enumerate(events):
+        try:
+            ids[place] = read_id(event, source.id)
+            times[place] = read_time(event, source.time)
+        except Invalid as why:
+            refused[place] = why
+    vectors = vectorise(pipeline.features, events, times)
+    for place, why in vectors.invalid.items():
+        refused.setdefault(place, why)
+    valid = [place for place in range(len(events)) if place not in refused]
+    heads = [
+        FeatureRow(id=ids[place], time=int(times[place]), cleared=vectors.cleared[place]) for place in valid
+    ]
+    return Intake(heads=heads, matrix=vectors.matrix[valid], refused=refused)
+
+
+def take_label(pipeline: Pipeline, fields: Fields) -> Label:
+    """The label in a record of the labels' topic.
+
+    Raises:
+        Invalid: no id, no time, or a value that cannot be a label.
+    """
+    source = pipeline.labels
+    return Label(
+        id=read_id(fields, source.id),
+        time=read_time(fields, source.time),
+        label=make_label(pipeline, fields.get(source.value)),
+    )
+
+
+def read_id(fields: Fields, name: str) -> str:
+    """The id that predictions and labels meet by: text, or a whole number as its digits.
+
+    >>> read_id({"id": 17}, "id")
+    '17'
+    """
+    value = fields.get(name)
+    if value is None or value == "":
+        raise Invalid(f"no id: field {name!r} is missing or empty", field=name, reason="missing_id")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise Invalid(
+            f"id {name!r} is a {type(value).__name__}, expected text or a whole number",
+            field=name,
+            reason="wrong_type",
+        )
+    if len(text := str(value)) > _LONGEST_ID:
+        raise Invalid(
+            f"id {name!r} has {len(text)} characters, at most {_LONGEST_ID} are taken",
+            field=name,
+            reason="too_large",
+        )
+    return text
+
+
+def read_time(fields: Fields, name: str) -> int:
+    """Milliseconds since 1970 of a record's own time."""
+    value = fields.get(name)
+    if value is None:
+        raise Invalid(f"no time: field {name!r} is missing", field=name, reason="missing_time")
+    return event_time_ms(value, field=name)
