@@ -36,7 +36,7 @@ def rules(raw: Mapping[str, object]) -> list[Mistake]:
     """Every rule between two parts that the file breaks."""
     found = []
     task = raw.get("task")
-    if task in OBJECTIVES:
+    if isinstance(task, str) and task in OBJECTIVES:
         if task == "multiclass" and "classes" not in raw:
             found.append(Mistake((), "'classes' is missing: task multiclass needs the list of its classes"))
         if task != "multiclass" and "classes" in raw:
@@ -45,7 +45,7 @@ def rules(raw: Mapping[str, object]) -> list[Mistake]:
             where = ("labels", "positive")
             found.append(Mistake(where, f"only task binary has positives, not {task}", at_key=True))
         objective = peek(raw, "policy", "objective")
-        if objective in get_args(Objective) and objective not in (known := OBJECTIVES[str(task)]):
+        if objective in get_args(Objective) and objective not in (known := OBJECTIVES[task]):
             message = f"{objective!r} does not fit task {task}: expected {' or '.join(known)}"
             found.append(Mistake(("policy", "objective"), message))
     topic = peek(raw, "labels", "topic")
