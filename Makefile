@@ -7,6 +7,8 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 STAMP := .venv/.installed
 JOBS ?= 2
+# What the container image has to hold.
+SERVICES := ingest inference governor trainer registry
 
 .PHONY: help demo test prove lint contracts bench lock clean
 
@@ -48,6 +50,8 @@ bench: $(STAMP) ## the benchmarks, as JSON
 lock: $(STAMP) ## pin every dependency by hash, without index addresses
 	@$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
+	@$(UV) pip compile pyproject.toml $(SERVICES:%=--extra %) --universal --python-version 3.11 -c requirements.lock \
+	  --generate-hashes --no-emit-index-url --no-header -q -o infra/services.lock
 
 clean: ## remove the environment and caches of this folder
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

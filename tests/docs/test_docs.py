@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from penstock.cli.services import SERVICES
+from penstock.runtime import deadletter, loop
+from penstock.runtime.deadletter import Fuse
 from tests.docs.tables import DOCS, TABLES, filled
 
 PAGES = sorted(DOCS.glob("*.md"))
@@ -27,6 +29,27 @@ def test_tables_are_those_of_the_code(page: Path) -> None:
 def test_every_table_has_its_place() -> None:
     everything = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert {name for name in TABLES if f"<!-- {name} -->" not in everything} == set()
+
+
+def test_the_steps_of_the_loop_are_those_of_the_code() -> None:
+    in_code = re.findall(r"^ {4}(\d\. \w+(?: on)?)\b", loop.__doc__ or "", re.MULTILINE)
+    in_page = re.findall(
+        r"^\| (\d\. [\w ]+?) \|", (DOCS / "crashes.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(in_code) > 5
+    assert in_page == in_code
+
+
+def test_every_service_is_in_the_table_of_crashes() -> None:
+    text = (DOCS / "crashes.md").read_text(encoding="utf-8")
+    assert {service.name for service in SERVICES} <= set(re.findall(r"^\| (\w+)", text, re.MULTILINE))
+
+
+def test_the_fuse_is_described_as_it_is() -> None:
+    text = (DOCS / "dead-letters.md").read_text(encoding="utf-8")
+    fuse = Fuse()
+    assert f"last {fuse.window:,} records, are {fuse.share:.0%} or more invalid" in text
+    assert deadletter.HEADER in text
 
 
 def test_every_service_has_settings_of_its_own_or_says_so() -> None:
