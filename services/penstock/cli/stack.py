@@ -18,6 +18,8 @@ from penstock.cli.process import Process
 from penstock.cli.services import SERVICES
 from penstock.cli.state import Running, State, read_state, remove_state, write_state
 from penstock.cli.supervisor import Child, Supervisor
+from penstock.runtime.settings import Settings
+from penstock.runtime.topics import topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,6 +74,7 @@ class Stack:
         _require_free(self.plan.grpc_port)
         try:
             self._start_broker()
+            self._create_topics()
             self._start_services()
         except BaseException:
             self.__exit__()
@@ -97,6 +100,17 @@ class Stack:
         except BrokerError as error:
             cause = last_error(self.plan.folder / "kafka" / "kafka.log") if self.bootstrap else ""
             raise Failure(f"{error}: {cause}" if cause else str(error)) from error
+
+    def _create_topics(self) -> None:
+        """The topics every cluster has once: without them the services would wait."""
+        from penstock.runtime.kafka import KafkaBroker  # noqa: PLC0415 - `down` needs this module, not Kafka's
+
+        settings = Settings.read(os.environ, {"broker": self.bootstrap})
+        broker = KafkaBroker(settings.broker, settings.kafka)
+        try:
+            broker.create(topics(settings.prefix))
+        finally:
+            broker.close()
 
     def _start_services(self) -> None:
         self._say("starting the services")

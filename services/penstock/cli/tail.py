@@ -17,14 +17,14 @@ from penstock.cli.output import as_json
 from penstock.kernel.errors import Invalid
 from penstock.runtime.avro import HEADER, Schema, fingerprint_of
 from penstock.runtime.broker import TopicPartition
+from penstock.runtime.deadletter import HEADER as DEAD_LETTER
+from penstock.runtime.fold import read_range
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
 
     from penstock.runtime.broker import Broker, Record
-
-DEAD_LETTER = "penstock.dead_letter"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,34 +60,13 @@ def last(broker: Broker, ends: Mapping[TopicPartition, tuple[int, int]], count: 
     window = max(count, 1)
     while True:
         starts = {partition: max(first, end - window) for partition, (first, end) in ends.items()}
-        records = list(between(broker, starts, {partition: end for partition, (_, end) in ends.items()}))
+        ranges = {partition: (starts[partition], end) for partition, (_, end) in ends.items()}
+        records = [record for batch in read_range(broker, ranges) for record in batch]
         whole = all(starts[partition] == first for partition, (first, _) in ends.items())
         if len(records) >= count or whole:
             records.sort(key=lambda it: (it.timestamp, it.partition, it.offset))
             return records[max(len(records) - count, 0) :]
         window *= 4
-
-
-def between(
-    broker: Broker, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
-) -> Iterator[Record]:
-    """The records of [start, end) of each partition."""
-    waiting = {partition for partition, start in starts.items() if start < ends[partition]}
-    if not waiting:
-        return
-    reader = broker.reader({partition: starts[partition] for partition in waiting})
-    try:
-        while waiting:
-            polled = reader.poll(1_000, 1.0)
-            for record in polled.records:
-                partition = TopicPartition(record.topic, record.partition)
-                if record.offset < ends[partition]:
-                    yield record
-                else:
-                    waiting.discard(partition)
-            waiting -= polled.ended
-    finally:
-        reader.close()
 
 
 def _following(broker: Broker, offsets: Mapping[TopicPartition, int]) -> Iterator[Record]:
@@ -131,11 +110,11 @@ class Decoder:
     def _read(self) -> None:
         count = self._broker.topics().get(self._topic, 0)
         ends = self._broker.ends(TopicPartition(self._topic, number) for number in range(count))
-        starts = {partition: first for partition, (first, _) in ends.items()}
-        for record in between(self._broker, starts, {partition: end for partition, (_, end) in ends.items()}):
-            if record.value is not None:
-                schema = Schema(record.value)
-                self._schemas[schema.fingerprint] = schema
+        for batch in read_range(self._broker, ends):
+            for record in batch:
+                if record.value is not None:
+                    schema = Schema(record.value)
+                    self._schemas[schema.fingerprint] = schema
 
 
 def shown(record: Record, decoder: Decoder, form: str) -> str:
