@@ -103,7 +103,7 @@ class TestOff:
         began = time.perf_counter()
         for _ in range(1000):
             one_batch(telemetry, records, messages)
-        assert time.perf_counter() - began < 0.1, "a thousand batches"
+        assert time.perf_counter() - began < 0.5, "seconds for a thousand batches; 0.005 on an idle machine"
 
 
 class TestSpans:
@@ -263,12 +263,14 @@ class TestMetrics:
     def test_a_count_costs_about_an_addition(self, collector: Received) -> None:
         del collector  # only so that telemetry is on
         telemetry = from_environment("ingest")
-        began = time.perf_counter()
-        for _ in range(10_000):
-            telemetry.count(names.DEAD_LETTERS, topic=FEATURES, reason="wrong_type")
-        spent = time.perf_counter() - began
+        rounds = []
+        for _ in range(5):
+            began = time.perf_counter()
+            for _ in range(1000):
+                telemetry.count(names.DEAD_LETTERS, topic=FEATURES, reason="wrong_type")
+            rounds.append((time.perf_counter() - began) / 1000)
         telemetry.close()
-        assert spent / 10_000 < 20e-6, "seconds a call; an OpenTelemetry counter takes several times 1 µs"
+        assert min(rounds) < 10e-6, "seconds a call; about 1 µs on an idle machine"
 
     def test_names_follow_the_conventions(self) -> None:
         for metric in names.METRICS:
@@ -358,8 +360,8 @@ class TestAway:
         unreachable = [line for line in lines if line["event"] == "telemetry_unreachable"]
         assert sorted(line["signal"] for line in unreachable) == ["metrics", "traces"]
         assert all("refused" in line["reason"].lower() for line in unreachable), unreachable
-        assert slowest < 1, "seconds for a batch"
-        assert closing < 3
+        assert slowest < 2, "seconds for a batch"
+        assert closing < 5
 
     @pytest.mark.usefixtures("quick")
     def test_what_was_said_is_taken_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
