@@ -1,0 +1,158 @@
+"""A Kafka cluster: it makes the clients, and knows the topics."""
+
+from __future__ import annotations
+
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import confluent_kafka as ck
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, though not marked as exported
+    AdminClient,
+    ConfigResource,
+    ConfigSource,
+    OffsetSpec,
+    ResourceType,
+)
+from confluent_kafka.cimpl import NewTopic
+
+from penstock.runtime.broker import TopicPartition
+from penstock.runtime.errors import Unavailable
+from penstock.runtime.kafka.clients import ANSWER_SECONDS, Contact, client_config, error_of, raise_verdict
+from penstock.runtime.kafka.consumers import KafkaConsumer, KafkaReader
+from penstock.runtime.kafka.producers import KafkaProducer, KafkaTransactionalProducer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from concurrent.futures import Future
+
+    from penstock.runtime.broker import Topic
+
+VISIBLE_SECONDS = 20.0
+"""How long a new topic may take until every broker knows it."""
+
+
+class KafkaBroker:
+    """A cluster of Apache Kafka; see `penstock.runtime.broker.Broker`. The first call connects.
+
+    Args:
+        servers: bootstrap addresses, host:port, several separated by commas.
+        properties: librdkafka properties on top of ours, for security and the network.
+    """
+
+    def __init__(self, servers: str, properties: Mapping[str, str] | None = None) -> None:
+        self._servers = servers
+        self._properties = dict(properties or {})
+
+    def consumer(self, *, group: str, slot: str) -> KafkaConsumer:
+        config, contact = self._client()
+        return KafkaConsumer(config, contact, group=group, slot=slot)
+
+    def reader(self, offsets: Mapping[TopicPartition, int]) -> KafkaReader:
+        config, contact = self._client()
+        return KafkaReader(config, contact, offsets)
+
+    def transactional(self, transactional_id: str) -> KafkaTransactionalProducer:
+        config, contact = self._client()
+        return KafkaTransactionalProducer(config, contact, transactional_id)
+
+    def producer(self) -> KafkaProducer:
+        config, contact = self._client()
+        return KafkaProducer(config, contact)
+
+    def create(self, topics: Sequence[Topic]) -> list[str]:
+        wanted = [
+            NewTopic(topic.name, num_partitions=topic.partitions, config=dict(topic.config))
+            for topic in topics
+        ]
+        if not wanted:
+            return []
+        created = []
+        for name, future in self._admin.create_topics(wanted).items():
+            try:
+                future.result(ANSWER_SECONDS)
+            except KafkaException as exception:
+                if error_of(exception).code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise_verdict(f"creating {name}", exception)
+            else:
+                created.append(name)
+        self._wait_visible([topic for topic in topics if topic.name in created])
+        return created
+
+    def topics(self) -> dict[str, int]:
+        found = self._metadata().topics
+        return {name: len(topic.partitions) for name, topic in found.items() if not name.startswith("__")}
+
+    def config(self, topic: str) -> dict[str, str]:
+        """The topic's own settings; what it has from the cluster's defaults is left out."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        entries = self._answer(f"settings of {topic}", self._admin.describe_configs([resource])[resource])
+        own = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
+        return {name: entry.value for name, entry in entries.items() if entry.source == own}
+
+    def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        wanted = list(partitions)
+        first = self._offsets(wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call] # the client's own
+        last = self._offsets(wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call] # as above
+        return {partition: (first[partition], last[partition]) for partition in wanted}
+
+    def cluster_id(self) -> str:
+        found: str = self._answer("the cluster", self._admin.describe_cluster()).cluster_id
+        return found
+
+    def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
+        answers = self._admin.describe_topics(TopicCollection(list(topics)))
+        return {name: str(self._answer(name, future).topic_id) for name, future in answers.items()}
+
+    def close(self) -> None:
+        self.__dict__.pop("_admin", None)
+
+    @cached_property
+    def _admin(self) -> AdminClient:
+        config, _ = self._client()
+        return AdminClient(config)
+
+    def _client(self) -> tuple[dict[str, Any], Contact]:
+        contact = Contact(self._servers)
+        return client_config(contact, self._properties), contact
+
+    def _metadata(self) -> Any:
+        try:
+            return self._admin.list_topics(timeout=ANSWER_SECONDS)
+        except KafkaException as exception:
+            raise Contact(self._servers).away(error_of(exception).str()) from exception
+
+    def _answer(self, what: str, future: Future[Any]) -> Any:
+        try:
+            return future.result(ANSWER_SECONDS)
+        except KafkaException as exception:
+            raise_verdict(f"asking for {what}", exception)
+        except TimeoutError as error:
+            raise Contact(self._servers).away(f"asked for {what}") from error
+
+    def _offsets(self, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
+        if not partitions:
+            return {}
+        asked = {ck.TopicPartition(p.topic, p.partition): spec for p in partitions}
+        answers = self._admin.list_offsets(asked, isolation_level=ck.IsolationLevel.READ_COMMITTED)
+        return {
+            TopicPartition(p.topic, p.partition): self._answer(f"offsets of {p.topic}", future).offset
+            for p, future in answers.items()
+        }
+
+    def _wait_visible(self, topics: Sequence[Topic]) -> None:
+        """A topic is created before brokers tell of it; who writes in between is told that there is none."""
+        deadline = time.monotonic() + VISIBLE_SECONDS
+        while True:
+            known = self._metadata().topics
+            led = {
+                name: sum(partition.leader >= 0 for partition in topic.partitions.values())
+                for name, topic in known.items()
+            }
+            hidden = [topic.name for topic in topics if led.get(topic.name) != topic.partitions]
+            if not hidden:
+                return
+            if time.monotonic() > deadline:
+                raise Unavailable(f"created, but not known to the brokers yet: {', '.join(hidden)}")
+            time.sleep(0.02)

@@ -1,0 +1,195 @@
+"""Writing to Kafka: in transactions, or one by one where losing a few in a crash is allowed and counted."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import confluent_kafka as ck
+from confluent_kafka import KafkaError, KafkaException
+
+from penstock.runtime.broker import Aborted, Consumer, Message, Position, TopicPartition
+from penstock.runtime.errors import Unavailable
+from penstock.runtime.kafka.clients import ANSWER_SECONDS, Contact, error_of, log, raise_verdict
+from penstock.runtime.kafka.consumers import KafkaConsumer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+TRANSACTION_SECONDS = 15.0
+"""How long a transaction may stay open before the coordinator aborts it."""
+
+OUTCOME_SECONDS = 20.0
+"""How long to ask for the outcome of a step: past the transaction's own time it cannot be good any more."""
+
+_WRITING = {
+    # librdkafka's own default puts 92% of the keys elsewhere than Java and Faust do.
+    "partitioner": "murmur2_random",
+    "compression.type": "lz4",
+    "linger.ms": 5,  # 0 is slower: batches of one
+    "message.max.bytes": 1_048_576,  # a broker's default for a topic, less its own overhead
+    "message.timeout.ms": 10_000,
+    "delivery.report.only.error": True,
+}
+
+
+class KafkaTransactionalProducer:
+    """Writes and commits offsets together; see `penstock.runtime.broker.TransactionalProducer`."""
+
+    def __init__(self, config: dict[str, Any], contact: Contact, transactional_id: str) -> None:
+        self._id = transactional_id
+        self._open = False
+        self._contact = contact
+        self._undelivered = ""
+        self._client = ck.Producer(
+            {
+                **_WRITING,
+                **config,
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": round(TRANSACTION_SECONDS * 1000),
+                # After a commit the coordinator is busy for a moment. With librdkafka's 100 ms between two
+                # tries a transaction takes 100 ms, with this one 3-8.
+                "retry.backoff.ms": 5,
+                "retry.backoff.max.ms": 20,
+                "on_delivery": self._on_failure,
+            }
+        )
+        self._step("taking over", self._client.init_transactions)
+
+    def begin(self) -> None:
+        self._undelivered = ""
+        self._step("beginning", lambda _: self._client.begin_transaction())
+        self._open = True
+
+    def send(self, messages: Iterable[Message]) -> None:
+        produce = self._client.produce
+        for message in messages:
+            arguments = _arguments(message)
+            while True:
+                try:
+                    produce(message.topic, **arguments)
+                    break
+                except BufferError:  # the broker is slower than we are: let it catch up, drop nothing
+                    self._client.poll(0.1)
+                except KafkaException as exception:
+                    self._judge("writing", exception)
+        self._client.poll(0)
+
+    def send_offsets(self, consumer: Consumer, offsets: Mapping[TopicPartition, Position]) -> None:
+        if not isinstance(consumer, KafkaConsumer):
+            raise TypeError(f"a Kafka transaction commits for a Kafka consumer, not for {consumer!r}")
+        positions = [
+            ck.TopicPartition(p.topic, p.partition, at.offset, at.metadata) for p, at in offsets.items()
+        ]
+        membership = consumer.membership()
+        self._step(
+            "committing offsets",
+            lambda seconds: self._client.send_offsets_to_transaction(positions, membership, seconds),
+        )
+
+    def commit(self) -> None:
+        self._step("committing", self._client.commit_transaction)
+        self._open = False
+
+    def abort(self) -> None:
+        if self._open:
+            self._step("aborting", self._client.abort_transaction)
+            self._open = False
+
+    def close(self) -> None:
+        if self._open:
+            # So that readers need not wait for the coordinator to find out; where nobody answers it must.
+            with contextlib.suppress(KafkaException):
+                self._client.abort_transaction(ANSWER_SECONDS)
+            self._open = False
+        self._client.purge()
+
+    def _step(self, what: str, call: Callable[[float], None]) -> None:
+        """One call to the coordinator, repeated while librdkafka says that this is safe."""
+        deadline = time.monotonic() + OUTCOME_SECONDS
+        while True:
+            try:
+                call(max(0.1, deadline - time.monotonic()))
+            except KafkaException as exception:
+                if not error_of(exception).retriable() or time.monotonic() > deadline:
+                    self._judge(what, exception)
+            else:
+                return
+
+    def _judge(self, what: str, exception: KafkaException) -> None:
+        """What becomes of the transaction: aborted, if that is what it takes and it can be done."""
+        error = error_of(exception)
+        # In a transaction that must be aborted librdkafka answers `_STATE` to every further call.
+        spoilt = error.txn_requires_abort() or (self._open and error.code() == KafkaError._STATE)  # noqa: SLF001
+        if spoilt and self._open:
+            reason = self._undelivered or error.str()
+            self._open = False
+            self._step("aborting", self._client.abort_transaction)
+            raise Aborted(f"{what} in a transaction of {self._id}: {reason}") from exception
+        raise_verdict(f"{what} in a transaction of {self._id}", exception)
+
+    def _on_failure(self, error: KafkaError | None, message: Any) -> None:
+        if error is not None:
+            self._undelivered = f"{message.topic()}: {error.str()}"
+            log.debug("not written to %s: %s", message.topic(), error.str())
+
+
+class KafkaProducer:
+    """Writes outside transactions, never making the caller wait; see `penstock.runtime.broker.Producer`."""
+
+    def __init__(self, config: dict[str, Any], contact: Contact) -> None:
+        self._contact = contact
+        self._failed = 0
+        self._client = ck.Producer(
+            {
+                **_WRITING,
+                **config,
+                "enable.idempotence": True,
+                "queue.buffering.max.messages": 20_000,
+                "queue.buffering.max.kbytes": 32_768,
+                "on_delivery": self._on_failure,
+            }
+        )
+
+    def send(self, message: Message) -> bool:
+        self._client.poll(0)
+        try:
+            self._client.produce(message.topic, **_arguments(message))
+        except BufferError:
+            return False
+        except KafkaException as exception:
+            if error_of(exception).fatal():
+                raise Unavailable(f"writing to {message.topic}: {error_of(exception).str()}") from exception
+            log.debug("not written to %s: %s", message.topic, error_of(exception).str())
+            self._failed += 1
+        return True
+
+    def failed(self) -> int:
+        self._client.poll(0)
+        return self._failed
+
+    def waiting(self) -> int:
+        self._client.poll(0)
+        return len(self._client)
+
+    def flush(self, seconds: float) -> int:
+        return self._client.flush(seconds)
+
+    def close(self) -> None:
+        self._client.flush(ANSWER_SECONDS)
+        self._client.purge()
+
+    def _on_failure(self, error: KafkaError | None, message: Any) -> None:
+        if error is not None:
+            self._failed += 1
+            log.debug("not written to %s: %s", message.topic(), error.str())
+
+
+def _arguments(message: Message) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"value": message.value, "key": message.key}
+    if message.partition is not None:
+        arguments["partition"] = message.partition
+    if message.headers:
+        arguments["headers"] = list(message.headers)
+    return arguments
