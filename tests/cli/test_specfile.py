@@ -126,6 +126,10 @@ def test_a_missing_key_is_told_at_its_section(spec: Callable[..., pathlib.Path])
         ("{", "events.avsc:1:2: not JSON"),
         ('"string"', "expected the file of an Avro record schema"),
         (
+            '{"type": "record", "name": "E", "fields": [{"name": "event_id", "type": "strng"}]}',
+            "events.format.avro: events.avsc: not an Avro schema",
+        ),
+        (
             '{"type": "record", "name": "E", "fields": [{"name": "event_id", "type": "string"}]}',
             "events.time: the Avro schema of the events has no field 'at'",
         ),

@@ -6,7 +6,6 @@ import math
 import pathlib
 import zoneinfo
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal
 from itertools import islice
 from typing import Any
 
@@ -65,7 +64,7 @@ def oracle(
 
 def plain_code(kind: Number | Category | Boolean | TimePart, value: Any) -> float:
     match kind:
-        case Number() if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        case Number() if isinstance(value, int | float) and not isinstance(value, bool):
             try:
                 return float(value)
             except OverflowError:
@@ -110,7 +109,7 @@ numbers = (
 )
 # Within the years in which zones change their clocks at quarters of an hour, and datetime can say so.
 instants = st.integers(63_072_000_000, LAST - 10 * 86_400_000)
-offenders = st.sampled_from(["x", True, 3, 2.5, b"AA", [1], {"a": 1}, Decimal("1.5"), None])
+offenders = st.sampled_from(["x", True, 3, 2.5, b"AA", [1], {"a": 1}, None])
 bounds = st.none() | st.floats(-100, 100)
 kinds = st.one_of(
     st.builds(Number, min=bounds, max=bounds, required=st.booleans()),

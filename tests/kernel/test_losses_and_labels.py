@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,6 @@ def pipeline(task: str, **labels: str) -> Pipeline:
     [
         (pipeline("binary", positive=">= 15"), 15, 1.0),
         (pipeline("binary", positive=">= 15"), 14.5, 0.0),
-        (pipeline("binary", positive=">= 15"), Decimal(20), 1.0),
         (pipeline("binary"), True, 1.0),
         (pipeline("binary"), False, 0.0),
         (pipeline("binary"), 1, 1.0),

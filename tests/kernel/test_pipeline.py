@@ -144,9 +144,40 @@ def test_an_avro_schema_is_inline_in_the_applied_form() -> None:
     assert Pipeline.read(orjson.loads(flights.canonical())) == flights
     of_file = Pipeline.read(changed("events", "format", to={"avro": "departure.avsc"}))
     assert (of_file.events.format.file, of_file.events.format.schema) == ("departure.avsc", "")
-    fields[-1]["type"] = "string"
-    wrong = complaints(changed("events", "format", to={"avro": {"schema": schema}}))
-    assert wrong == ["features.freight: field 'freight' is string in the Avro schema, expected boolean"]
+
+
+@pytest.mark.parametrize(
+    ("field", "declared", "complaint"),
+    [
+        (
+            "freight",
+            "string",
+            "features.freight: field 'freight' is string in the Avro schema, expected boolean",
+        ),
+        (
+            "wind",
+            ["null", "string"],
+            "features.wind: field 'wind' is string in the Avro schema, expected int, long",
+        ),
+        (
+            "t",
+            {"type": "long", "logicalType": "timestamp-micros"},
+            "events.time: field 't' is timestamp-micros in",
+        ),
+        ("id", ["null", "boolean", "bytes"], "events.id: field 'id' is boolean or bytes in the Avro schema"),
+        ("origin", {"type": "enum", "name": "O", "symbols": ["EWR"]}, ""),
+        ("booked_at", {"type": "long", "logicalType": "timestamp-millis"}, ""),
+        ("wind", "some.named.Type", ""),
+    ],
+)
+def test_the_avro_schema_has_to_fit(field: str, declared: object, complaint: str) -> None:
+    types: dict[str, object] = dict.fromkeys(("id", "t", "origin", "dest", "booked_at"), "string")
+    types |= {"wind": "float", "freight": "boolean", field: declared}
+    fields = [{"name": name, "type": kind} for name, kind in types.items()]
+    schema = {"type": "record", "name": "Departure", "fields": fields}
+    _, told = read(changed("events", "format", to={"avro": {"schema": schema}}), whole=True)
+    assert len(told) == bool(complaint)
+    assert all(each.startswith(complaint) for each in told)
 
 
 @pytest.mark.parametrize(
@@ -287,11 +318,11 @@ def test_whatever_is_written_is_read_or_refused_in_plain_words(path: tuple[str, 
         )
 
 
-def read(raw: dict[str, Any]) -> tuple[Pipeline | None, list[str]]:
+def read(raw: dict[str, Any], *, whole: bool = False) -> tuple[Pipeline | None, list[str]]:
     try:
         return Pipeline.read(raw), []
     except Mistakes as found:
-        return None, [mistake.message for mistake in found.items]
+        return None, [str(mistake) if whole else mistake.message for mistake in found.items]
 
 
 @given(st.integers(min_value=-(10**12), max_value=10**12))

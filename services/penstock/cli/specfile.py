@@ -17,9 +17,11 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from penstock.cli.exits import Exit, Failure
+from penstock.kernel.errors import Invalid
 from penstock.kernel.mistakes import Mistake, Mistakes, Wrong, show
 from penstock.kernel.pipeline import Pipeline
 from penstock.kernel.sources import inline_schemas
+from penstock.runtime.avro import Schema
 
 if TYPE_CHECKING:
     import pathlib
@@ -209,11 +211,16 @@ def _schema(folder: pathlib.Path, file: str) -> object:
     """The Avro schema in a file beside the pipeline's."""
     path = folder / file
     try:
-        return orjson.loads(path.read_bytes())
+        content = path.read_bytes()
+        schema = orjson.loads(content)
+        Schema(content)
     except orjson.JSONDecodeError as error:
         raise Wrong(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from error
     except OSError as error:
         raise Wrong(f"{path}: {error.strerror}") from error
+    except Invalid as error:
+        raise Wrong(f"{path}: {error}") from error
+    return schema
 
 
 def _render(path: pathlib.Path, lines: list[str], place: Place, message: str) -> str:

@@ -71,6 +71,8 @@ def _schema_rules(raw: Mapping[str, object]) -> list[Mistake]:
     unnoticed: list[Mistake] = []  # told by whoever reads the features
     for key, value, path in entries(raw.get("features"), ("features",), unnoticed):
         kind = read_kind(value, path, peek(raw, "events", "time"), unnoticed)
+        if isinstance(kind, TimePart) and kind.at_event_time:
+            continue  # told with events.time
         if kind and isinstance(key, str) and is_feature_name(key):
             wanted.append(("events", path, Feature(name=key, kind=kind).field, _FITTING[type(kind)]))
     found = []
@@ -87,7 +89,7 @@ def _schema_rules(raw: Mapping[str, object]) -> list[Mistake]:
     return found
 
 
-_NUMBERS: Final = ("int", "long", "float", "double", "decimal")
+_NUMBERS: Final = ("int", "long", "float", "double")
 _WORDS: Final = ("string", "enum")
 _FLAGS: Final = ("boolean",)
 _TIMES: Final = ("long", "string")
@@ -98,6 +100,10 @@ _FITTING: Final[dict[type, tuple[str, ...]]] = {
     Boolean: _FLAGS,
     TimePart: _TIMES,
 }
+
+
+# Their plain numbers and bytes mean something else than they seem to.
+_NOT_PLAIN: Final = ("decimal", "timestamp-micros", "timestamp-nanos", "time-millis", "time-micros", "date")
 
 
 def _declared(fields: object) -> dict[str, set[str]]:
@@ -112,8 +118,8 @@ def _types(declared: object) -> set[str]:
     match declared:
         case list():
             return set().union(*map(_types, declared)) - {"null"}
-        case {"logicalType": "decimal"}:
-            return {"decimal"}
+        case {"logicalType": str(logical)} if logical in _NOT_PLAIN:
+            return {logical}
         case {"type": inner}:
             return _types(inner)
         case str() if declared in _PRIMITIVES:
