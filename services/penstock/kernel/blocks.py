@@ -1,12 +1,12 @@
-"""Blocks: the units that evidence is counted in. A row block is so many rows, a time block a span of event time."""
+"""Blocks, the units of evidence: a row block is so many rows, a time block a span of event time."""
 
 from __future__ import annotations
 
 from typing import Final
 
 ROWS: Final = 50
-"""Rows in a row block: ADWIN on means of 50 rows warns after 250-900 rows and never on noise; larger blocks warn
-later, smaller ones cost more (measured on 30 mixed features)."""
+"""Rows in a row block: ADWIN on means of 50 rows warns after 250-900 rows and never on noise; larger blocks
+warn later, smaller ones cost more (measured on 30 mixed features)."""
 
 
 def time_block(time: int, length: int) -> int:

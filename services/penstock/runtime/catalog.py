@@ -58,6 +58,8 @@ class Catalog:
         self.codec = Codec()
         self.pipelines: dict[str, Pipeline] = {}
         """In force now, by name."""
+        self.control = broker.topics().get(names.of("pipelines"), 0)
+        """Partitions of every control topic."""
         self._log = logs.get()
         self._schemas: set[bytes] = set()
         self._fold = Fold(broker, [names.of("schemas"), names.of("pipelines")])
@@ -67,6 +69,16 @@ class Catalog:
     def refresh(self) -> bool:
         """Take in what is new; whether a pipeline changed."""
         return self._take(self._fold.poll())
+
+    def control_message(self, topic: str, pipeline: str, event: object, *, key: str | None = None) -> Message:
+        """An event for a control topic: all of a pipeline is on one partition number, whatever the key."""
+        return Message(
+            self.names.of(topic),
+            self.codec.encode(event),
+            (pipeline if key is None else key).encode(),
+            (),
+            partition_of(pipeline.encode(), self.control),
+        )
 
     def close(self) -> None:
         self._fold.close()

@@ -46,8 +46,7 @@ def take_events(pipeline: Pipeline, events: Sequence[Fields]) -> Intake:
         except Invalid as why:
             refused[place] = why
     vectors = vectorise(pipeline.features, events, times)
-    for place, why in vectors.invalid.items():
-        refused.setdefault(place, why)
+    refused = {**vectors.invalid, **refused}
     valid = [place for place in range(len(events)) if place not in refused]
     heads = [
         FeatureRow(id=ids[place], time=int(times[place]), cleared=vectors.cleared[place]) for place in valid

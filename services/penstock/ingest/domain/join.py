@@ -146,6 +146,11 @@ class Join:
             decided.append(LabelUnmatched(id=name, time=first.time, label=first.label))
         return decided
 
+    def take_counts(self) -> Counts:
+        """The counts since they were last taken."""
+        counts, self.counts = self.counts, Counts()
+        return counts
+
     def waiting(self) -> int:
         """Predictions without a verdict."""
         return len(self.predicted) - len(self.fates)

@@ -1,0 +1,27 @@
+"""Ingest: what came in, and what became of it? Three loops with a consumer group each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from penstock.ingest.intake import IntakeTask
+from penstock.ingest.join import JoinTask
+from penstock.ingest.settings import IngestSettings
+from penstock.ingest.summarise import SummariseTask
+from penstock.runtime.broker import Broker
+from penstock.runtime.catalog import Catalog
+from penstock.runtime.loop import Task
+from penstock.runtime.serve import serve
+
+TASKS: Final[dict[str, Callable[[Catalog, Broker], Task]]] = {
+    "intake": lambda catalog, _: IntakeTask(catalog),
+    "join": JoinTask,
+    "summarise": lambda catalog, _: SummariseTask(catalog),
+}
+
+
+def main(settings: IngestSettings) -> None:
+    """Run until told to stop."""
+    chosen = [task for name, task in TASKS.items() if settings.only in ("all", name)]
+    serve("ingest", settings, chosen)
