@@ -1,0 +1,237 @@
+"""How fast a row goes all the way: raw event and label in, joined outcome out, through the real processes.
+
+    python -m benchmarks.path --json
+
+starts the embedded Kafka and all services twice, exactly once and at least once (see at_least_once.py), on two
+cores that everything shares, Kafka and this producer included. Rounds of the two alternate, so that whatever
+else the machine does meets both; each round sends events and labels as fast as Kafka takes them and ends when
+every row has its outcome. The numbers are medians of the rounds:
+
+    rows_per_s                rows from raw event to joined outcome, exactly once
+    rows_per_s_at_least_once  the same, at least once
+    eos_overhead              share of throughput that exactly-once costs: 1 - exactly / at least once
+    rss_mb_NAME               resident memory of each process of the exactly-once services after the rounds
+    seconds                   of the whole run
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import psutil
+
+from benchmarks.workload import PIPELINE, Workload
+from penstock.broker import EmbeddedKafka
+from penstock.broker.ports import free_port
+from penstock.cli.services import SERVICES
+from penstock.cli.supervisor import Child, Supervisor
+from penstock.contracts.records import Outcome
+from penstock.kernel.pipeline import Pipeline
+from penstock.runtime.broker import TopicPartition
+from penstock.runtime.codec import row_schema
+from penstock.runtime.kafka import KafkaBroker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from penstock.runtime.broker import Message
+
+CORES: Final = 2
+WARM: Final = 4000
+CHUNK: Final = 1000
+"""So many events, then their labels, then the next: most labels wait a moment for their prediction."""
+PATIENCE: Final = 120.0
+"""Seconds without one outcome, after which it is over."""
+
+
+@dataclass(kw_only=True)
+class Tenant:
+    """One set of services on the common Kafka, with names of its own."""
+
+    name: str
+    module: str
+    """What runs its services: `python -m MODULE run SERVICE`."""
+    bootstrap: str
+    folder: Path
+    supervisor: Supervisor
+    workload: Workload = field(init=False)
+    sent: int = 0
+    log: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.workload = Workload(tenant=self.name)
+        self.broker = KafkaBroker(self.bootstrap)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "PENSTOCK_BROKER": self.bootstrap,
+            "PENSTOCK_PREFIX": f"{self.name}.",
+            "PENSTOCK_DATA": str(self.folder),
+        }
+
+    def start(self) -> None:
+        """Apply the pipeline, start the services, and send rows until the first are through."""
+        file = self.workload.write(self.folder / "pipeline")
+        subprocess.run(
+            [sys.executable, "-m", "penstock", "apply", str(file)],
+            env={**os.environ, **self.environment},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        environment = {**self.environment, "PENSTOCK_LISTEN": f"127.0.0.1:{free_port()}"}
+        self.supervisor.start(
+            *(
+                Child(
+                    name=f"{self.name} {service.name}",
+                    argv=(sys.executable, "-m", self.module, "run", service.name),
+                    env=environment,
+                )
+                for service in SERVICES
+            )
+        )
+        topic = f"{self.name}.{PIPELINE}.outcomes"
+        partitions = [TopicPartition(topic, number) for number in range(self.broker.topics()[topic])]
+        self._reader = self.broker.reader(dict.fromkeys(partitions, 0))
+        self._outcome = outcome_fingerprint(file)
+        self._producer = self.broker.producer()
+
+    def round(self, rows: int) -> float:
+        """Seconds that so many rows take."""
+        events, labels = self.workload.rows(self.sent, rows)
+        self.sent += rows
+        began = time.perf_counter()
+        joined, heard = 0, began
+        for start in range(0, rows, CHUNK):
+            self._send(events[start : start + CHUNK])
+            self._send(labels[start : start + CHUNK])
+            joined += self._joined(0.0)
+        self._producer.flush(PATIENCE)
+        while joined < rows:
+            more = self._joined(0.05)
+            joined += more
+            heard = time.perf_counter() if more else heard
+            if time.perf_counter() - heard > PATIENCE:
+                raise SystemExit(f"{self.name}: {joined} of {rows} outcomes\n" + "\n".join(self.log[-50:]))
+        if joined != rows:
+            raise SystemExit(f"{self.name}: {joined} outcomes of {rows} rows: something was doubled")
+        return time.perf_counter() - began
+
+    def close(self) -> None:
+        self._reader.close()
+        self._producer.close()
+
+    def _send(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            while not self._producer.send(message):
+                self._producer.flush(0.01)
+
+    def _joined(self, seconds: float) -> int:
+        records = self._reader.poll(10_000, seconds).records
+        return sum((record.value or b"")[2:10] == self._outcome for record in records)
+
+
+def outcome_fingerprint(file: Path) -> bytes:
+    """What a joined row begins with, as other records share its topic."""
+    raw = json.loads(file.read_text(encoding="utf-8"))
+    for section in ("events", "labels"):
+        schema = json.loads((file.parent / raw[section]["format"]["avro"]).read_text(encoding="utf-8"))
+        raw[section]["format"] = {"avro": {"schema": schema}}
+    pipeline = Pipeline.read(raw)
+    return row_schema(
+        Outcome.__name__, pipeline.name, pipeline.features_digest, pipeline.feature_names
+    ).fingerprint
+
+
+def measure(*, rounds: int, rows: int) -> dict[str, float]:
+    """All figures; see the module."""
+    began = time.perf_counter()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
+    lines: list[str] = []
+    try:
+        with ExitStack() as stack:
+            kafka = stack.enter_context(EmbeddedKafka(folder / "kafka"))
+            supervisor = stack.enter_context(
+                Supervisor(log=lambda name, line: lines.append(f"{name}: {line}"))
+            )
+            exactly, at_least = tenants = [
+                Tenant(
+                    name=name,
+                    module=module,
+                    bootstrap=kafka.bootstrap,
+                    folder=folder / name,
+                    supervisor=supervisor,
+                    log=lines,
+                )
+                for name, module in (("exactly", "penstock"), ("at-least", "benchmarks.at_least_once"))
+            ]
+            for tenant in tenants:
+                tenant.start()
+                stack.callback(tenant.close)
+                tenant.round(WARM)
+            seconds: dict[str, list[float]] = {tenant.name: [] for tenant in tenants}
+            for number in range(rounds):
+                for tenant in tenants if number % 2 else reversed(tenants):
+                    seconds[tenant.name].append(tenant.round(rows))
+                    _say(f"round {number + 1}: {tenant.name} {rows / seconds[tenant.name][-1]:,.0f} rows/s")
+            rates = {name: rows / statistics.median(times) for name, times in seconds.items()}
+            memory = {"rss_mb_kafka": _megabytes(kafka.pid)}
+            for name, status in supervisor.states().items():
+                tenant_name, _, service = name.partition(" ")
+                if tenant_name == exactly.name and status.process is not None:
+                    memory[f"rss_mb_{service}"] = _megabytes(status.process.pid)
+            restarts = sum(status.restarts for status in supervisor.states().values())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if restarts:
+        raise SystemExit(f"{restarts} processes died meanwhile:\n" + "\n".join(lines[-50:]))
+    return {
+        "rows_per_s": round(rates[exactly.name], 1),
+        "rows_per_s_at_least_once": round(rates[at_least.name], 1),
+        "eos_overhead": round(1 - rates[exactly.name] / rates[at_least.name], 4),
+        **memory,
+        "rounds": rounds,
+        "rows_per_round": rows,
+        "cores": CORES,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def _megabytes(pid: int) -> float:
+    return round(psutil.Process(pid).memory_info().rss / 1e6, 1)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.path", description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each kind (%(default)s)")
+    parser.add_argument("--rows", type=int, default=10_000, metavar="N", help="in a round (%(default)s)")
+    args = parser.parse_args()
+    figures = measure(rounds=args.rounds, rows=args.rows)
+    if args.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:<26} {value:>12,}")
+
+
+if __name__ == "__main__":
+    main()
