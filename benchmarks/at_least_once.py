@@ -1,8 +1,8 @@
 """The services at least once instead of exactly once: `python -m benchmarks.at_least_once run SERVICE …`.
 
 Everything is the product's own code but one class: what the loop takes for a transaction is here produce,
-flush, commit the offsets. A crash between the last two repeats a batch, which is what transactions are for; what
-they cost is the difference between the two.
+flush, commit the offsets. A crash between the last two repeats a batch, which is what transactions are for;
+what they cost is the difference between the two.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python -m benchmarks.path --json
 
-starts the embedded Kafka and all services twice, exactly once and at least once (see at_least_once.py), on two
-cores that everything shares, Kafka and this producer included. Rounds of the two alternate, so that whatever
-else the machine does meets both; each round sends events and labels as fast as Kafka takes them and ends when
-every row has its outcome. The numbers are medians of the rounds:
+starts the embedded Kafka and all services twice, exactly once and at least once (see at_least_once.py), on
+two cores that everything shares, Kafka and this producer included. Rounds of the two alternate, so that
+whatever else the machine does meets both; each round sends events and labels as fast as Kafka takes them and
+ends when every row has its outcome. The numbers are medians of the rounds:
 
     rows_per_s                rows from raw event to joined outcome, exactly once
     rows_per_s_at_least_once  the same, at least once

@@ -1,4 +1,4 @@
-"""A synthetic pipeline of a usual size: 20 features, four of them categories, the numbers missing at times."""
+"""A synthetic pipeline of a usual size: 20 features, four of them categories, numbers missing at times."""
 
 from __future__ import annotations
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +72,29 @@ def test_inference_listens_where_its_port_is_published() -> None:
     settings = SETTINGS["inference"].read({"PENSTOCK_LISTEN": "0.0.0.0:8001"})
     assert CONTAINERS["inference"]["environment"]["PENSTOCK_LISTEN"] == settings.listen  # type: ignore[attr-defined]
     assert CONTAINERS["inference"]["ports"] == ["127.0.0.1:8001:8001"]
-    assert CONTAINERS["inference"]["healthcheck"]["test"][:3] == ["CMD", "python", "-m"]
+
+
+@pytest.mark.parametrize(("status", "code"), [("SERVING", 0), ("NOT_SERVING", 1), (None, 1)])
+def test_inference_is_healthy_when_it_says_so(status: str | None, code: int) -> None:
+    grpc: Any = import_module("grpc")
+    health: Any = import_module("grpc_health.v1.health")
+    stub: Any = import_module("grpc_health.v1.health_pb2_grpc")
+    server = grpc.server(ThreadPoolExecutor(1))
+    servicer = health.HealthServicer()
+    stub.add_HealthServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    if status:
+        servicer.set("", getattr(import_module("grpc_health.v1.health_pb2").HealthCheckResponse, status))
+        server.start()
+    kind, *command = CONTAINERS["inference"]["healthcheck"]["test"]
+    assert kind == "CMD"
+    assert "127.0.0.1:8001" in command[-1]
+    command[-1] = command[-1].replace("127.0.0.1:8001", f"127.0.0.1:{port}")
+    try:
+        ended = subprocess.run([sys.executable, *command[1:]], stderr=subprocess.DEVNULL, check=False)
+    finally:
+        server.stop(None).wait()
+    assert ended.returncode == code
 
 
 def test_only_this_machine_can_reach_it() -> None:
