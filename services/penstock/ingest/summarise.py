@@ -18,6 +18,7 @@ from penstock.contracts.records import (
     Outcome,
     Prediction,
     PredictionsLost,
+    RowBlock,
     Span,
     Summary,
 )
@@ -133,7 +134,8 @@ class SummariseTask(CatalogTask):
             ends=(ends[0], ends[1]),
         )
         heads = [decoded.value for decoded, _ in batch.rows]
-        length = pipeline.policy.alarm.block.duration or _HOUR
+        unit = pipeline.policy.alarm.block
+        length = unit.size if unit.of == "time" else _HOUR
         summary = Summary(
             pipeline=pipeline.name,
             partition=partition,
@@ -173,7 +175,7 @@ def _sort(batch: _Batch, decoded: Decoded, payload: bytes) -> None:
             raise Invalid(f"a {type(other).__name__} does not belong here", reason="unexpected")
 
 
-def _row_blocks(pipeline: Pipeline, ordinal: int, batch: _Batch) -> Iterator[sums.RowBlock]:
+def _row_blocks(pipeline: Pipeline, ordinal: int, batch: _Batch) -> Iterator[RowBlock]:
     """Row blocks of runs of one layout each: a change of the features falls between two rows."""
     for _, run in itertools.groupby(batch.rows, key=lambda row: row[0].rows.layout if row[0].rows else ""):
         rows = list(run)

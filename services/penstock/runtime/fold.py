@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from penstock.runtime.broker import Broker, Reader, Record, TopicPartition
+from penstock.runtime.errors import Unavailable
 
 _SLICE = 1000
 
@@ -42,11 +43,16 @@ class Fold:
     """Follows whole topics, in no group: `poll` brings what is new.
 
     Args:
-        topics: full names; they must exist.
+        topics: full names.
+
+    Raises:
+        Unavailable: no broker answers, or a topic is not there yet.
     """
 
     def __init__(self, broker: Broker, topics: Sequence[str]) -> None:
         counts = broker.topics()
+        if missing := [topic for topic in topics if topic not in counts]:
+            raise Unavailable(f"no topic {missing[0]}: `penstock up` or `penstock apply` makes it")
         partitions = [
             TopicPartition(topic, partition) for topic in topics for partition in range(counts[topic])
         ]

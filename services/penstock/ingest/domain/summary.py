@@ -1,7 +1,7 @@
 """Summaries: what a transaction saw of one partition, in sums that add up. Differences only.
 
-Sums and squares are of the raw values: with the reference's mean at hand a reader gets means and spreads of any
-row block from them. Pairs hold what a paired comparison of two versions needs.
+Sums and squares are of the raw values: with the reference's mean at hand a reader gets means and spreads of
+any row block from them. Pairs hold what a paired comparison of two versions needs.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def answered(heads: Sequence[Prediction]) -> Iterator[Answered]:
         key = head.origin, head.version, head.role
         counts[key] += 1
         first.setdefault(key, head)
-    for key, count in counts.items():
-        head = first[key]
+    for who, count in counts.items():
+        head = first[who]
         yield Answered(origin=head.origin, version=head.version, role=head.role, rows=count)
 
 
