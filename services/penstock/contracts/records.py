@@ -136,6 +136,10 @@ class FactTaken:
     pipeline: str
     ordinal: int
     source: Source
+    cluster: str
+    """id of the Kafka cluster"""
+    topic_id: str
+    """id of the source's topic: a topic made anew is another"""
     timestamp: int
     """of the record"""
     value: bytes
@@ -203,7 +207,7 @@ class JoinAdvanced:
     duplicate_labels: int
     """the same label again"""
     stale_labels: int
-    """older than the label in force"""
+    """labels that changed nothing: older than the one in force, or too late"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

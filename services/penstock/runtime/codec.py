@@ -20,6 +20,7 @@ from penstock.contracts import records
 from penstock.contracts.schemas import ROWS, SCHEMAS
 from penstock.kernel.errors import Invalid
 from penstock.runtime.avro import HEADER, Schema, fingerprint_of
+from penstock.runtime.errors import NotYet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +31,7 @@ Row = TypeVar("Row")
 _NAMESPACE: Final = "penstock"
 
 
-class UnknownSchema(Exception):  # noqa: N818 - says what is so; the schema may still come
+class UnknownSchema(NotYet):
     """A fingerprint that is not in the fold of `schemas` (yet)."""
 
     def __init__(self, fingerprint: bytes) -> None:

@@ -24,8 +24,9 @@ from typing import Final, Protocol
 
 from penstock.runtime import deadletter, logs, names
 from penstock.runtime.broker import Aborted, Broker, Consumer, Message, Polled, Position, TopicPartition
-from penstock.runtime.codec import Codec, UnknownSchema
+from penstock.runtime.codec import Codec
 from penstock.runtime.deadletter import Fuse, Refused
+from penstock.runtime.errors import NotYet
 from penstock.runtime.telemetry import Telemetry
 
 BATCH: Final = 2000
@@ -79,7 +80,7 @@ class Task(Protocol):
         """One batch; also called when partitions ended without a record.
 
         Raises:
-            UnknownSchema: something came before its schema: the loop waits for it and rebuilds the state.
+            NotYet: something came before what it needs, its schema say: the loop comes back to it.
         """
         ...
 
@@ -155,15 +156,15 @@ class Loop:
             return self._transact(polled)
         except Aborted as aborted:
             self._log.warning("transaction_aborted", why=str(aborted))
-        except UnknownSchema as unknown:
-            self._conditions.began("schema_missing", fingerprint=unknown.fingerprint.hex())
+        except NotYet as missing:
+            self._conditions.began("not_yet", why=str(missing))
         self._restoring = True
         return False
 
     def _transact(self, polled: Polled) -> bool:
         with self._telemetry.processing(polled.records, group=self.group):
             staged = self.task.process(polled)  # 3. the core; it needs no transaction yet
-            self._conditions.ended("schema_missing")
+            self._conditions.ended("not_yet")
             messages = [*staged.messages, *self._letters(polled, staged)]
             for record in polled.records:
                 where = TopicPartition(record.topic, record.partition)

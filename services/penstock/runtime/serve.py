@@ -1,7 +1,7 @@
 """How a service lives: built, run until told to stop, and built anew whenever the broker was away.
 
-Each task has a thread, a catalog and clients of its own, so nothing is shared that could be half done. What is
-not `Unavailable` ends the process: whatever it held is rebuilt from the log by the next one.
+Each task has a thread, a catalog and clients of its own, so nothing is shared that could be half done. What
+is not `Unavailable` ends the process: whatever it held is rebuilt from the log by the next one.
 """
 
 from __future__ import annotations
@@ -133,10 +133,10 @@ def keep(make: MakeWorker, broker: Broker, telemetry: Telemetry, life: Life) -> 
             conditions.began("waiting", why=str(away))
             life.stop.wait(RETRY)
         except Fenced as fenced:
-            log.error("fenced", why=str(fenced))
+            log.critical("fenced", why=str(fenced))
             life.end(CONFLICT)
         except FuseBlown as blown:
-            log.error("fuse_blown", why=str(blown))
+            log.critical("fuse_blown", why=str(blown))
             life.end(FAILED)
         except Exception:
             log.exception("crashed")

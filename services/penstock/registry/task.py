@@ -1,0 +1,97 @@
+"""The registry's shell: candidates in; models, lifecycle and routes out, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from penstock.contracts.records import CandidateTrained, Source, VersionRegistered
+from penstock.kernel.errors import Invalid
+from penstock.onnx import Model, Refused, check
+from penstock.registry.domain import Versions, register
+from penstock.runtime import artifacts, deadletter
+from penstock.runtime.broker import Broker, Message, Polled, Position, Record, TopicPartition
+from penstock.runtime.catalog import Catalog
+from penstock.runtime.errors import NotYet
+from penstock.runtime.fold import read_range
+from penstock.runtime.loop import Staged
+from penstock.runtime.task import CatalogTask
+
+
+class RegistryTask(CatalogTask):
+    """Takes candidates in, once their artifacts have proven themselves here."""
+
+    name = "registry"
+
+    def __init__(self, catalog: Catalog, broker: Broker) -> None:
+        super().__init__(catalog, service="registry")
+        self._broker = broker
+        self._versions: dict[str, Versions] = {}
+
+    def topics(self) -> Sequence[str]:
+        return [self.names.of("candidates")]
+
+    def dead_letters(self, topic: str) -> str:  # noqa: ARG002 - one for all control topics
+        return self.names.dead_letters("registry")
+
+    def restore(self, positions: Mapping[TopicPartition, Position]) -> Iterator[None]:
+        """The versions of each pipeline, from `lifecycle`."""
+        self._versions = {}
+        topic = self.names.of("lifecycle")
+        mine = {TopicPartition(topic, where.partition) for where in positions}
+        for records in read_range(self._broker, self._broker.ends(mine)):
+            for record in records:
+                event = self.codec.decode(record.value or b"").value
+                if isinstance(event, VersionRegistered):
+                    self._recall(event)
+            yield
+
+    def process(self, polled: Polled) -> Staged:
+        messages: list[Message] = []
+        refused: list[deadletter.Refused] = []
+        for record in polled.records:
+            try:
+                messages += self._take_in(record)
+            except Invalid as why:
+                refused.append(deadletter.Refused(record, why, "register"))
+        return Staged(messages=messages, refused=refused)
+
+    def _take_in(self, record: Record) -> list[Message]:
+        candidate = self.codec.decode(record.value or b"").value
+        if not isinstance(candidate, CandidateTrained):
+            raise Invalid(f"a {type(candidate).__name__} is no candidate", reason="unexpected")
+        name = candidate.pipeline
+        source = Source(topic=record.topic, partition=record.partition, offset=record.offset)
+        done = register(
+            self._versions.get(name, Versions()), candidate, source, refused=self._judge(candidate, record)
+        )
+        if done is None:
+            return []
+        self._recall(done.registered)
+        messages = []
+        if done.model is not None:
+            key = f"{name}/{done.model.version:06d}"
+            messages.append(self.catalog.control_message("models", name, done.model, key=key))
+        messages.append(self.catalog.control_message("lifecycle", name, done.registered))
+        if done.route is not None:
+            messages.append(self.catalog.control_message("routes", name, done.route))
+        return messages
+
+    def _judge(self, candidate: CandidateTrained, record: Record) -> str:
+        """Why a candidate must not be served; empty where it may."""
+        manifest = candidate.manifest
+        where = TopicPartition(self.names.of("chunks"), record.partition)
+        try:
+            artifact = artifacts.fetch(self._broker, where, digest=manifest.digest, size=manifest.size)
+            check(artifact, features=len(manifest.features), scores=manifest.scores)
+            Model.load(artifact, digest=manifest.digest).reproduce(
+                [golden.features for golden in manifest.golden],
+                [golden.scores for golden in manifest.golden],
+            )
+        except artifacts.NotThere as missing:
+            raise NotYet(str(missing)) from missing
+        except (Refused, Invalid) as why:
+            return str(why)
+        return ""
+
+    def _recall(self, event: VersionRegistered) -> None:
+        self._versions[event.pipeline] = self._versions.get(event.pipeline, Versions()).recall(event)

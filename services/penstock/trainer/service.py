@@ -1,0 +1,12 @@
+"""Trainer: what would a new model be?"""
+
+from __future__ import annotations
+
+from penstock.runtime.serve import serve
+from penstock.trainer.settings import TrainerSettings
+from penstock.trainer.task import TrainerTask
+
+
+def main(settings: TrainerSettings) -> None:
+    """Run until told to stop."""
+    serve("trainer", settings, [lambda catalog, _: TrainerTask(catalog)])

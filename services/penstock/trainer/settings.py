@@ -1,0 +1,12 @@
+"""What the trainer is told: nothing that every service is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from penstock.runtime.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerSettings(Settings):
+    """No settings of its own."""
