@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from penstock.contracts.records import FeatureRow
 from penstock.ingest.domain.intake import take_events, take_label
-from penstock.ingest.wire import Decode, decoder
 from penstock.kernel.errors import Invalid
 from penstock.kernel.pipeline import Pipeline
 from penstock.runtime.broker import Message, Polled, Record
@@ -17,6 +16,7 @@ from penstock.runtime.codec import RowCodec
 from penstock.runtime.deadletter import Refused
 from penstock.runtime.loop import Staged
 from penstock.runtime.task import CatalogTask
+from penstock.runtime.wire import Wire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class _Source:
     """A producers' topic as one pipeline reads it."""
 
     pipeline: Pipeline
-    decode: Decode
+    wire: Wire
     events: bool
     rows: RowCodec[FeatureRow]
 
@@ -68,7 +68,7 @@ class IntakeTask(CatalogTask):
         decoded, events = [], []
         for record in records:
             try:
-                events.append(source.decode(record.value))
+                events.append(source.wire.read(record.value))
                 decoded.append(record)
             except Invalid as why:
                 refused.append(Refused(record, why))
@@ -88,7 +88,7 @@ class IntakeTask(CatalogTask):
         for record in records:
             stage = "decode"
             try:
-                fields = source.decode(record.value)
+                fields = source.wire.read(record.value)
                 stage = "validate"
                 label = take_label(source.pipeline, fields)
             except Invalid as why:
@@ -104,6 +104,6 @@ class IntakeTask(CatalogTask):
             )
             for origin, events in ((pipeline.events, True), (pipeline.labels, False)):
                 sources[origin.topic].append(
-                    _Source(pipeline=pipeline, decode=decoder(origin.format), events=events, rows=rows)
+                    _Source(pipeline=pipeline, wire=Wire(origin.format), events=events, rows=rows)
                 )
         return dict(sources)

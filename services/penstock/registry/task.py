@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from penstock.contracts.records import CandidateTrained, Source, VersionRegistered
 from penstock.kernel.errors import Invalid
-from penstock.onnx import Model, Refused, check
+from penstock.onnx import MAX_BYTES, Model, Refused, check
 from penstock.registry.domain import Versions, register
-from penstock.runtime import artifacts, deadletter
+from penstock.runtime import deadletter
+from penstock.runtime.blobs import read_blob
 from penstock.runtime.broker import Broker, Message, Polled, Position, Record, TopicPartition
 from penstock.runtime.catalog import Catalog
-from penstock.runtime.errors import NotYet
 from penstock.runtime.fold import read_range
 from penstock.runtime.loop import Staged
 from penstock.runtime.task import CatalogTask
@@ -62,7 +62,7 @@ class RegistryTask(CatalogTask):
         name = candidate.pipeline
         source = Source(topic=record.topic, partition=record.partition, offset=record.offset)
         done = register(
-            self._versions.get(name, Versions()), candidate, source, refused=self._judge(candidate, record)
+            self._versions.get(name, Versions()), candidate, source, refused=self._judge(candidate)
         )
         if done is None:
             return []
@@ -76,19 +76,17 @@ class RegistryTask(CatalogTask):
             messages.append(self.catalog.control_message("routes", name, done.route))
         return messages
 
-    def _judge(self, candidate: CandidateTrained, record: Record) -> str:
+    def _judge(self, candidate: CandidateTrained) -> str:
         """Why a candidate must not be served; empty where it may."""
         manifest = candidate.manifest
-        where = TopicPartition(self.names.of("chunks"), record.partition)
+        chunks = self.names.of("chunks")
         try:
-            artifact = artifacts.fetch(self._broker, where, digest=manifest.digest, size=manifest.size)
+            artifact = read_blob(self._broker, chunks, manifest.digest, size=manifest.size, largest=MAX_BYTES)
             check(artifact, features=len(manifest.features), scores=manifest.scores)
             Model.load(artifact, digest=manifest.digest).reproduce(
                 [golden.features for golden in manifest.golden],
                 [golden.scores for golden in manifest.golden],
             )
-        except artifacts.NotThere as missing:
-            raise NotYet(str(missing)) from missing
         except (Refused, Invalid) as why:
             return str(why)
         return ""

@@ -9,10 +9,9 @@ import numpy as np
 
 from penstock.contracts.records import BaselineRequested, Golden, Source
 from penstock.kernel.errors import Invalid
-from penstock.kernel.hashing import partition_of
 from penstock.kernel.pipeline import Pipeline
 from penstock.onnx import Model, digest_of
-from penstock.runtime import artifacts
+from penstock.runtime.blobs import chunks
 from penstock.runtime.broker import Message, Polled, Record
 from penstock.runtime.catalog import Catalog
 from penstock.runtime.deadletter import Refused
@@ -64,9 +63,8 @@ class TrainerTask(CatalogTask):
             golden=_golden(artifact, digest, len(pipeline.features)),
             libraries={name: version(name) for name in _LIBRARIES},
         )
-        partition = partition_of(pipeline.name.encode(), self.catalog.control)
         return [
-            *artifacts.chunks(artifact, topic=self.names.of("chunks"), partition=partition),
+            *chunks(self.names.of("chunks"), artifact, partitions=self.catalog.control),
             self.catalog.control_message("candidates", pipeline.name, candidate),
             self.catalog.control_message("jobs", pipeline.name, job),
         ]
