@@ -86,12 +86,10 @@ def test_inference_is_healthy_when_it_says_so(status: str | None, code: int) -> 
     if status:
         servicer.set("", getattr(import_module("grpc_health.v1.health_pb2").HealthCheckResponse, status))
         server.start()
-    kind, *command = CONTAINERS["inference"]["healthcheck"]["test"]
-    assert kind == "CMD"
-    assert "127.0.0.1:8001" in command[-1]
-    command[-1] = command[-1].replace("127.0.0.1:8001", f"127.0.0.1:{port}")
+    kind, python, *command, address = CONTAINERS["inference"]["healthcheck"]["test"]
+    assert (kind, python, address) == ("CMD", "python", "127.0.0.1:8001")
     try:
-        ended = subprocess.run([sys.executable, *command[1:]], stderr=subprocess.DEVNULL, check=False)
+        ended = subprocess.run([sys.executable, *command, f"127.0.0.1:{port}"], check=False)
     finally:
         server.stop(None).wait()
     assert ended.returncode == code
