@@ -31,8 +31,6 @@ class Schema:
 
     Args:
         text: the schema as JSON.
-        logical: whether logical types become Python's own (a timestamp a datetime); the log's own records
-            keep the plain numbers.
 
     Raises:
         Invalid: not a schema, or one that is refused.
@@ -44,14 +42,14 @@ class Schema:
 
     __slots__ = ("fingerprint", "header", "name", "parsed", "raw", "text")
 
-    def __init__(self, text: str | bytes, *, logical: bool = False) -> None:
+    def __init__(self, text: str | bytes) -> None:
         self.text = text if isinstance(text, str) else text.decode()
         try:
             self.raw: Any = json.loads(self.text)
             refuse_bombs(self.raw)
             canonical = fastavro.schema.to_parsing_canonical_form(self.raw)
             self.fingerprint = bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
-            self.parsed = fastavro.parse_schema(self.raw if logical else _plain(self.raw))
+            self.parsed = fastavro.parse_schema(_plain(self.raw))
         except (ValueError, KeyError, TypeError, SchemaParseException) as error:
             raise Invalid(f"not an Avro schema: {error}", reason="schema") from error
         self.name = fastavro.schema.fullname(self.raw) if isinstance(self.raw, dict) else str(self.raw)
@@ -152,7 +150,7 @@ def refuse_bombs(schema: Any, inside: tuple[str, ...] = ()) -> int:
 
 
 def _plain(node: Any) -> Any:
-    """Without logical types: milliseconds stay a number, which is also what is fast."""
+    """Without logical types: milliseconds stay a number, as the contracts have them, which is also fast."""
     if isinstance(node, dict):
         return {key: _plain(value) for key, value in node.items() if key != "logicalType"}
     return [_plain(each) for each in node] if isinstance(node, list) else node

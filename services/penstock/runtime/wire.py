@@ -32,8 +32,7 @@ class Wire:
     def __init__(self, form: Format) -> None:
         if form.wire == "avro" and not form.schema:
             raise ValueError(f"the schema {form.file} is not inline")
-        # Logical types, so that a timestamp is one whatever its unit.
-        self._schema = Schema(form.schema, logical=True) if form.wire == "avro" else None
+        self._schema = Schema(form.schema) if form.wire == "avro" else None
 
     def read(self, payload: bytes | None) -> Mapping[str, object]:
         """The fields of one record.
