@@ -141,6 +141,16 @@ class KafkaBroker:
             for p, future in answers.items()
         }
 
+    def _leads(self, topics: Sequence[Topic]) -> bool:
+        """Whether the leaders know that they lead, which is later than that everybody else does."""
+        try:
+            self.ends(
+                TopicPartition(topic.name, each) for topic in topics for each in range(topic.partitions)
+            )
+        except Unavailable:
+            return False
+        return True
+
     def _wait_visible(self, topics: Sequence[Topic]) -> None:
         """A topic is created before brokers tell of it; who writes in between is told that there is none."""
         deadline = time.monotonic() + VISIBLE_SECONDS
@@ -151,8 +161,9 @@ class KafkaBroker:
                 for name, topic in known.items()
             }
             hidden = [topic.name for topic in topics if led.get(topic.name) != topic.partitions]
-            if not hidden:
+            if not hidden and self._leads(topics):
                 return
             if time.monotonic() > deadline:
-                raise Unavailable(f"created, but not known to the brokers yet: {', '.join(hidden)}")
+                late = ", ".join(hidden) or "leaders"
+                raise Unavailable(f"created, but not known to the brokers yet: {late}")
             time.sleep(0.02)
