@@ -84,7 +84,7 @@ def read(path: Path) -> Iterator[Record]:
         case ".csv":
             with path.open(newline="", encoding="utf-8-sig") as text:
                 for row in csv.DictReader(text):
-                    yield {name: _cell(cell) for name, cell in row.items()}
+                    yield {name: number_or_text(text) for name, text in row.items()}
         case other:
             raise Failure(
                 f"{path}: cannot read '{other}', expected .avro, .jsonl, .ndjson or .csv", Exit.USAGE
@@ -141,10 +141,10 @@ def _json(line: bytes, where: str) -> Record:
     return record
 
 
-def _cell(text: str | None) -> object:
+def number_or_text(text: str | None) -> float | str | None:
     """A cell is a number where it reads as one, and nothing where it is empty.
 
-    >>> [_cell(text) for text in ("7", "7.5", "", "EWR")]
+    >>> [number_or_text(text) for text in ("7", "7.5", "", "EWR")]
     [7, 7.5, None, 'EWR']
     """
     if not text:

@@ -87,6 +87,10 @@ class Stack:
         finally:
             remove_state(self.plan.folder)
 
+    def restarts(self) -> int:
+        """How many processes have died and were started again."""
+        return _restarts(self.supervisor.states())
+
     def _start_broker(self) -> None:
         if self.plan.broker:
             reach(self.plan.broker)
@@ -129,8 +133,7 @@ class Stack:
             if time.monotonic() > deadline:
                 raise Failure(f"inference did not answer at {self.plan.grpc} in time", Exit.TIMEOUT)
             # Another process' listening cannot be waited for: look again when a child dies, or in a moment.
-            restarts = _restarts(self.supervisor.states())
-            self.supervisor.wait_until(partial(_died_since, restarts), 0.05)
+            self.supervisor.wait_until(partial(_died_since, self.restarts()), 0.05)
 
     def _lives(self, name: str) -> bool:
         status = self.supervisor.states().get(name)

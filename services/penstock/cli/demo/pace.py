@@ -1,7 +1,8 @@
 """How far the producers may go: a stretch of event time ahead of what the system has judged.
 
-Replayed as fast as the machine can, a day takes less time than one label needs to come home, so that what the
-system learns, and when, would depend on the machine's load. Held to the pace, it depends on the data alone.
+Replayed as fast as the machine can, a day takes less time than one label needs to come home, so that what
+the system learns, and when, would depend on the machine's load. Held to the pace, it depends on the data
+alone.
 """
 
 from __future__ import annotations
