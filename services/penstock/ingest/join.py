@@ -25,7 +25,6 @@ from penstock.kernel.errors import Invalid
 from penstock.kernel.pipeline import Pipeline
 from penstock.runtime.broker import Broker, Message, Polled, Position, Record, TopicPartition
 from penstock.runtime.catalog import Catalog
-from penstock.runtime.codec import RowCodec
 from penstock.runtime.deadletter import Refused
 from penstock.runtime.fold import read_range
 from penstock.runtime.loop import Staged
@@ -57,7 +56,6 @@ class JoinTask(CatalogTask):
         super().__init__(catalog, service="ingest")
         self._broker = broker
         self._state: dict[str, _Pipeline] = {}
-        self._rows: dict[tuple[str, str], RowCodec[Outcome]] = {}
 
     def refresh(self) -> bool:
         if changed := super().refresh():
@@ -203,17 +201,11 @@ class JoinTask(CatalogTask):
         for verdict, prediction, head in zip(verdicts, decoded, heads, strict=True):
             if prediction.rows is None:
                 raise TypeError("a prediction is a row")
-            rows = self._outcome_rows(pipeline.name, prediction.rows)
+            # Outcomes keep the layout of the features that were served.
+            rows = self.codec.rows(Outcome, pipeline.name, prediction.rows.layout, prediction.rows.names)
             payload = rows.with_head(head, prediction.rows.features_of(verdict.predicted.payload))
             messages.append(Message(topic, payload, head.id.encode(), (), partition))
         return messages
-
-    def _outcome_rows(self, pipeline: str, prediction: RowCodec[Prediction]) -> RowCodec[Outcome]:
-        """Outcomes keep the layout of the features that were served."""
-        key = pipeline, prediction.layout
-        if key not in self._rows:
-            self._rows[key] = self.codec.rows(Outcome, pipeline, prediction.layout, prediction.names)
-        return self._rows[key]
 
 
 def _name(where: TopicPartition) -> str:

@@ -110,6 +110,7 @@ class Codec:
     def __init__(self) -> None:
         self._own: dict[str, tuple[Schema, Callable[[Any], Mapping[str, Any]]]] = {}
         self._readers: dict[bytes, Callable[[bytes], Decoded]] = {}
+        self._writers: dict[tuple[str, str, str], RowCodec[Any]] = {}
         for name, text in SCHEMAS.items():
             if name not in ROWS:
                 schema = Schema(text)
@@ -151,10 +152,14 @@ class Codec:
 
     def rows(self, kind: type[Row], pipeline: str, layout: str, names: Sequence[str]) -> RowCodec[Row]:
         """The codec that writes rows of this kind for a pipeline's layout of features."""
-        schema = row_schema(kind.__name__, pipeline, layout, names)
-        if schema.fingerprint not in self._readers:
-            self._learn_rows(schema, kind.__name__)
-        return RowCodec(schema, kind)
+        key = kind.__name__, pipeline, layout
+        codec = self._writers.get(key)
+        if codec is None:
+            schema = row_schema(kind.__name__, pipeline, layout, names)
+            if schema.fingerprint not in self._readers:
+                self._learn_rows(schema, kind.__name__)
+            codec = self._writers[key] = RowCodec(schema, kind)
+        return codec
 
     def texts(self) -> dict[bytes, bytes]:
         """Fingerprint to schema of everything this build writes, for the schemas topic."""
