@@ -16,7 +16,7 @@ from penstock.cli.address import DEFAULT, broker_address, reach
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.output import as_json, table
 from penstock.cli.process import Process
-from penstock.cli.state import DATA_FOLDER, State, write_state
+from penstock.cli.state import State, write_state
 from penstock.kernel.errors import Invalid
 from penstock.runtime.errors import Unavailable
 
@@ -154,9 +154,7 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
 
 def test_the_broker_is_the_given_one_else_the_environments_else_the_running_one(tmp_path: Path) -> None:
     assert broker_address(None, environment={}, folder=tmp_path) == DEFAULT
-    folder = tmp_path / DATA_FOLDER
-    folder.mkdir()
-    write_state(folder, State(supervisor=Process(pid=1), bootstrap="127.0.0.1:7", grpc="", processes={}))
+    write_state(tmp_path, State(supervisor=Process(pid=1), bootstrap="127.0.0.1:7", grpc="", processes={}))
     assert broker_address(None, environment={}, folder=tmp_path) == "127.0.0.1:7"
     assert broker_address(None, environment={"PENSTOCK_BROKER": "a:1"}, folder=tmp_path) == "a:1"
     assert broker_address("b:2", environment={"PENSTOCK_BROKER": "a:1"}, folder=tmp_path) == "b:2"

@@ -27,7 +27,7 @@ def add_broker(parser: argparse.ArgumentParser) -> None:
 
 
 def broker_address(
-    given: str | None, *, environment: Mapping[str, str] = os.environ, folder: Path = Path()
+    given: str | None, *, environment: Mapping[str, str] = os.environ, folder: Path = Path(DATA_FOLDER)
 ) -> str:
     """The bootstrap address: what was given, else PENSTOCK_BROKER, else what `up` wrote here, else 9092.
 
@@ -36,7 +36,7 @@ def broker_address(
     """
     if named := given or environment.get("PENSTOCK_BROKER"):
         return named
-    state = read_state(folder / DATA_FOLDER)
+    state = read_state(folder)
     return state.bootstrap if state else DEFAULT
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.cli.address import broker_address, reach
 from penstock.cli.exits import Exit, Failure
+from penstock.cli.state import DATA_FOLDER
 from penstock.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
     from penstock.runtime.broker import Broker
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
-    """What the environment and ``--broker`` say about the cluster."""
-    return Settings.read(os.environ, {"broker": broker_address(args.broker)})
+def settings_of(args: argparse.Namespace, *, folder: Path = Path(DATA_FOLDER)) -> Settings:
+    """What the environment, ``--broker`` and the `up` in this folder say about the cluster."""
+    return Settings.read(os.environ, {"broker": broker_address(args.broker, folder=folder)})
 
 
 @contextmanager

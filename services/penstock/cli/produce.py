@@ -1,7 +1,7 @@
 """Send the records of a file to a topic, in their order.
 
-The file is an Avro container (.avro), JSON lines (.jsonl, .ndjson) or CSV with a header line (.csv). Records
-are sent as JSON, or with --schema as single-object Avro.
+The file is an Avro container (.avro), JSON lines (.jsonl, .ndjson) or CSV with a header line (.csv).
+Records are sent as JSON, or with --schema as single-object Avro.
 """
 
 from __future__ import annotations

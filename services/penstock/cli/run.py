@@ -1,6 +1,7 @@
 """Run one service in this process; `penstock run SERVICE --help` lists its settings.
 
-In production every service is this command in a container of its own, told what to do by PENSTOCK_ variables.
+In production every service is this command in a container of its own, told what to do by PENSTOCK_
+variables.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from penstock.cli.exits import Exit, Failure
 from penstock.cli.services import SERVICES, Service
 from penstock.runtime.settings import add_arguments as add_settings
 from penstock.runtime.settings import unknown
+
+ELSEWHERE = ("PENSTOCK_CACHE", "PENSTOCK_DATA", "PENSTOCK_GRPC", "PENSTOCK_PROVE", "PENSTOCK_TEST_BROKER")
+"""Variables that no service reads: they are for the embedded broker, the image, the verbs and the tests."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +45,7 @@ def serve(service: Service, flags: list[str]) -> int:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     given = vars(parser.parse_args(flags))
     every = [each.settings() for each in SERVICES]  # services share an environment where one `up` runs them
-    for line in unknown(os.environ, *every):
+    for line in unknown(os.environ, *every, others=ELSEWHERE):
         print(line, file=sys.stderr)
     settings = kind.read(os.environ, given, defaults={"broker": broker_address(None, environment={})})
     import_module(f"penstock.{service.name}.service").main(settings)

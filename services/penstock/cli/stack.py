@@ -121,7 +121,6 @@ class Stack:
         environment = {
             **os.environ,
             "PENSTOCK_BROKER": self.bootstrap,
-            "PENSTOCK_DATA": str(self.plan.folder),
             "PENSTOCK_LISTEN": self.plan.grpc,
         }
         run = (sys.executable, "-m", "penstock", "run")

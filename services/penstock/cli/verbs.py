@@ -1,7 +1,7 @@
 """The table of verbs: everything `penstock` can be asked, and the module that answers.
 
-A module named here has ``add_arguments(parser)`` and ``run(args) -> int``. It is imported only when its verb
-is asked for, so that ``penstock --help`` stays quick however many verbs there are.
+A module named here has ``add_arguments(parser)`` and ``run(args) -> int``. It is imported only when its
+verb is asked for, so that ``penstock --help`` stays quick however many verbs there are.
 """
 
 from __future__ import annotations

@@ -14,29 +14,11 @@ if TYPE_CHECKING:
 
     from penstock.cli.demo.gather import Gatherer
     from penstock.cli.demo.replay import Replay
-    from penstock.kernel.pipeline import Pipeline
+    from penstock.cli.groups import Group
     from penstock.runtime.broker import Broker
-    from penstock.runtime.catalog import Names
 
 LOGGED_SECONDS = 5.0
 """How long a live inference may take to log an answer it has given; it takes milliseconds."""
-
-Stage = tuple[str, tuple[str, ...]]
-"""A consumer group, and the topics it has to read to the end."""
-
-
-def stages(names: Names, pipeline: Pipeline) -> Sequence[Stage]:
-    """The groups of a pipeline in the order of the data: what one has read to the end, it has written out."""
-
-    def own(*topics: str) -> tuple[str, ...]:
-        return tuple(names.of(topic, pipeline.name) for topic in topics)
-
-    return (
-        (names.of("intake"), (pipeline.events.topic, pipeline.labels.topic)),
-        (names.of("inference"), own("features")),
-        (names.of("join"), own("predictions", "labels")),
-        (names.of("summarise"), own("predictions", "outcomes")),
-    )
 
 
 def log_answers(replay: Replay, gatherer: Gatherer) -> None:
@@ -58,28 +40,28 @@ def log_answers(replay: Replay, gatherer: Gatherer) -> None:
     replay.until(patiently(logged), moving=lambda: len(_seen(gatherer)))
 
 
-def settle(replay: Replay, broker: Broker, order: Sequence[Stage]) -> None:
-    """Wait until each stage in turn has read all there is, and the watermark has come to the end."""
-    for stage in order:
-        look = _Look(broker, stage)
+def settle(replay: Replay, broker: Broker, order: Sequence[Group]) -> None:
+    """Wait until each group in turn has read all there is, and the watermark has come to the end."""
+    for group in order:
+        look = _Look(broker, group)
         replay.until(patiently(look.read_all), moving=look.left)
     replay.until(lambda: replay.judged >= replay.script.end)
 
 
 class _Look:
-    """Looks whether a stage has read all there is, and remembers what was left."""
+    """Looks whether a group has read all there is, and remembers what was left."""
 
-    def __init__(self, broker: Broker, stage: Stage) -> None:
+    def __init__(self, broker: Broker, group: Group) -> None:
         self._broker = broker
-        self._group, self._topics = stage
+        self._group = group
         self._left: object = None
 
     def read_all(self) -> bool:
-        self._left = ranges = unread(self._broker, self._group, self._topics)
+        self._left = ranges = unread(self._broker, self._group.name, self._group.topics)
         return caught_up(self._broker, ranges)
 
     def left(self) -> object:
-        """Moves as long as the stage reads."""
+        """Moves as long as the group reads."""
         return self._left
 
 

@@ -24,8 +24,9 @@ from penstock.cli.demo.flights import Flight, flights
 from penstock.cli.demo.gather import Gatherer
 from penstock.cli.demo.replay import Replay, script
 from penstock.cli.demo.report import Report, Seen, account
-from penstock.cli.demo.settle import log_answers, patiently, settle, stages
+from penstock.cli.demo.settle import log_answers, patiently, settle
 from penstock.cli.exits import Exit, Failure
+from penstock.cli.groups import pipeline_groups
 from penstock.cli.logview import FileLogs
 from penstock.cli.specfile import load
 from penstock.cli.stack import Plan, Stack
@@ -108,7 +109,7 @@ class Story:
             ends.callback(gatherer.close)
             with self._phase("settle", "waiting until everything has come home"):  # 6.
                 log_answers(replay, gatherer)
-                settle(replay, broker, stages(names, pipeline))
+                settle(replay, broker, pipeline_groups(names, pipeline))
             with self._phase("account", "counting what the topics hold"):  # 7.
                 replay.until(patiently(lambda: bool(gatherer.gather())))
             return self._report(gatherer.seen, replay, stack.restarts())
