@@ -1,0 +1,119 @@
+"""Show the processes of `penstock up` and how far the services are behind; exit code 1 where something is
+wrong.
+
+Lag is in offsets: a transaction's marker takes one, so 1 a partition is none.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penstock.cli.address import add_broker, reach
+from penstock.cli.cluster import connected, settings_of
+from penstock.cli.exits import Exit, Failure
+from penstock.cli.groups import groups
+from penstock.cli.lag import unread
+from penstock.cli.output import as_json, emit
+from penstock.cli.state import DATA_FOLDER, State, read_state
+from penstock.runtime.catalog import Catalog, Names
+from penstock.runtime.errors import Unavailable
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
+    from penstock.runtime.broker import Broker
+
+    Row = Mapping[str, object]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", type=Path, default=Path(DATA_FOLDER), metavar="DIR", help="the folder of `up` (%(default)s)"
+    )
+    add_broker(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    state = read_state(args.data)
+    settings = settings_of(args, folder=args.data)
+    rows = [] if state is None else processes(state)
+    healthy = all(row["state"] == "running" for row in rows)
+    lags: Sequence[Row] = []
+    problem = ""
+    try:
+        reach(settings.broker)
+        with connected(settings) as broker:
+            lags = lag(broker, Names(settings.prefix))
+    except (Failure, Unavailable) as error:
+        problem, healthy = str(error), False
+    if state is None and problem:
+        raise Failure(f"nothing is running here: {problem}")
+    if args.output == "json":
+        print(
+            as_json(
+                {"healthy": healthy, "broker": settings.broker, "processes": rows, "lag": lags}, indent=True
+            )
+        )
+    else:
+        emit(rows, "table", empty="no processes of `penstock up` in this folder")
+        print()
+        emit(lags, "table", empty=problem or "no topics yet")
+    if problem:
+        print(problem, file=sys.stderr)
+    return Exit.OK if healthy else Exit.FAILED
+
+
+def processes(state: State) -> list[Row]:
+    """A line for each process of an `up`, its own first."""
+    alive = state.supervisor.alive()
+    own: Row = {
+        "process": "up",
+        "pid": state.supervisor.pid,
+        "state": "running" if alive else "gone",
+        "restarts": 0,
+    }
+    return [
+        own,
+        *(
+            {
+                "process": name,
+                "pid": it.process.pid if it.process else None,
+                "state": "running" if it.process and it.process.alive() else "down",
+                "restarts": it.restarts,
+            }
+            for name, it in sorted(state.processes.items())
+        ),
+    ]
+
+
+def lag(broker: Broker, names: Names) -> list[Row]:
+    """A line for each group and topic.
+
+    Raises:
+        Unavailable: the broker went away.
+    """
+    if names.of("pipelines") not in broker.topics():
+        return []
+    catalog = Catalog(broker, names)
+    try:
+        pipelines = list(catalog.pipelines.values())
+    finally:
+        catalog.close()
+    rows: list[Row] = []
+    for group in groups(names, pipelines):
+        behind = unread(broker, group.name, group.topics)
+        for topic in group.topics:
+            spans = [span for where, span in behind.items() if where.topic == topic]
+            rows.append(
+                {
+                    "service": group.service,
+                    "group": group.name,
+                    "topic": topic,
+                    "partitions": len(spans),
+                    "lag": sum(end - start for start, end in spans),
+                }
+            )
+    return rows
