@@ -1,0 +1,123 @@
+"""`status`: what runs, and how far it is behind."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from penstock.cli import main, status
+from penstock.cli.apply import apply
+from penstock.cli.exits import Exit
+from penstock.cli.groups import groups
+from penstock.cli.process import Process
+from penstock.cli.state import Running, State, write_state
+from penstock.governor.task import GovernorTask
+from penstock.ingest.service import TASKS
+from penstock.kernel.pipeline import Pipeline
+from penstock.registry.task import RegistryTask
+from penstock.runtime.catalog import Catalog, Names
+from penstock.runtime.memory import MemoryBroker
+from penstock.trainer.task import TrainerTask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from penstock.runtime.settings import Settings
+
+NAMES = Names("penstock.")
+CHURN = Pipeline.read(
+    {
+        "pipeline": "churn",
+        "task": "binary",
+        "events": {"topic": "crm.events", "id": "id", "time": "at"},
+        "labels": {"topic": "crm.ends", "id": "id", "time": "at", "value": "churned", "horizon": "30d"},
+        "features": {"age": "number"},
+    }
+)
+GONE = Process(pid=2**22 - 1, started=1)
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> MemoryBroker:
+    memory = MemoryBroker(now=lambda: 0)
+    apply(CHURN, memory, NAMES)
+
+    @contextmanager
+    def connected(_settings: Settings) -> Iterator[MemoryBroker]:
+        yield memory
+
+    monkeypatch.setattr(status, "connected", connected)
+    monkeypatch.setattr(status, "reach", lambda address: address)
+    return memory
+
+
+def up(folder: Path, *, ingest: Process | None) -> None:
+    write_state(
+        folder,
+        State(
+            supervisor=Process.of(os.getpid()),
+            bootstrap="127.0.0.1:1",
+            grpc="127.0.0.1:2",
+            processes={"ingest": Running(process=ingest, restarts=2)},
+        ),
+    )
+
+
+def test_the_groups_read_what_the_services_say_they_read(broker: MemoryBroker) -> None:
+    catalog = Catalog(broker, NAMES)
+    tasks = [
+        *(make(catalog, broker) for make in TASKS.values()),
+        GovernorTask(catalog, broker),
+        TrainerTask(catalog),
+        RegistryTask(catalog, broker),
+    ]
+    for task in tasks:
+        task.refresh()
+    listed = {group.name: set(group.topics) for group in groups(NAMES, [CHURN])}
+    listed.pop(NAMES.of("inference"))  # its task needs a shelf of models: its own tests say what it reads
+    assert listed == {NAMES.of(task.name): set(task.topics()) for task in tasks}
+
+
+def test_everything_running_is_healthy(
+    broker: MemoryBroker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert broker.topics()
+    up(tmp_path, ingest=Process.of(os.getpid()))
+    assert main(["status", "--data", str(tmp_path), "-o", "json"]) == Exit.OK
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["healthy"] is True
+    assert [(row["process"], row["state"], row["restarts"]) for row in shown["processes"]] == [
+        ("up", "running", 0),
+        ("ingest", "running", 2),
+    ]
+    behind = {(row["group"], row["topic"]): row["lag"] for row in shown["lag"]}
+    assert behind["penstock.governor", "penstock.pipelines"] == 1
+    assert behind["penstock.intake", "crm.events"] == 0
+
+
+@pytest.mark.parametrize("ingest", [None, GONE])
+def test_a_process_that_is_down_is_unhealthy(
+    ingest: Process | None, broker: MemoryBroker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert broker.topics()
+    up(tmp_path, ingest=ingest)
+    assert main(["status", "--data", str(tmp_path)]) == Exit.FAILED
+    assert "down" in capsys.readouterr().out
+
+
+def test_a_broker_that_is_away_is_unhealthy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    up(tmp_path, ingest=Process.of(os.getpid()))
+    assert main(["status", "--data", str(tmp_path)]) == Exit.FAILED
+    assert "no broker answers at 127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_nothing_at_all_is_unhealthy_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--data", str(tmp_path), "--broker", "127.0.0.1:1"]) == Exit.FAILED
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("nothing is running here: no broker answers at 127.0.0.1:1")
