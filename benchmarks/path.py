@@ -79,7 +79,6 @@ class Tenant:
         return {
             "PENSTOCK_BROKER": self.bootstrap,
             "PENSTOCK_PREFIX": f"{self.name}.",
-            "PENSTOCK_DATA": str(self.folder),
         }
 
     def start(self) -> None:
