@@ -1,0 +1,133 @@
+"""The demo while its processes are killed: conservation stays exact.
+
+A few days are enough to kill each process once and the broker too. PENSTOCK_PROVE=1 replays the whole slice
+and goes on killing, one after the other, to the end.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from penstock.cli.process import Process
+from penstock.cli.services import SERVICES
+from penstock.cli.stack import BROKER
+from penstock.cli.state import Running, State, read_state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROVE = bool(os.environ.get("PENSTOCK_PROVE"))
+DAYS = 240 if PROVE else 21
+VICTIMS = [*(service.name for service in SERVICES), BROKER]
+PATIENCE = 120.0 if not PROVE else 600.0
+ENDING = "waiting until everything has come home"
+
+
+class Watched:
+    """A demo in a process of its own, with the lines of its stderr."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lines: list[str] = []
+        self._came = threading.Condition()
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "penstock",
+                "demo",
+                "--days",
+                str(DAYS),
+                "--data",
+                str(folder),
+                "-o",
+                "json",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as pipe:
+            for line in pipe:
+                with self._came:
+                    self.lines.append(line.rstrip())
+                    self._came.notify_all()
+        with self._came:
+            self._came.notify_all()
+
+    def said(self, text: str) -> bool:
+        with self._came:
+            return any(text in line for line in self.lines)
+
+    def wait_for(self, text: str) -> None:
+        with self._came:
+            assert self._came.wait_for(lambda: any(text in line for line in self.lines), PATIENCE), self.lines
+
+    def state(self) -> State:
+        state = read_state(self.folder)
+        assert state is not None, self.lines
+        return state
+
+    def end(self) -> tuple[int, dict[str, Any]]:
+        assert self.process.stdout is not None
+        with self.process.stdout as pipe:
+            said = pipe.read()
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code, json.loads(said or "{}")
+
+
+def kill(demo: Watched, name: str) -> Process:
+    """SIGKILL a process, and wait until the supervisor has another one; the new one."""
+    before = demo.state().processes[name]
+    assert before.process is not None
+    os.kill(before.process.pid, signal.SIGKILL)
+    assert before.process.wait(PATIENCE)
+    patience = threading.Event()
+    for _ in range(int(PATIENCE / 0.05)):
+        now: Running = demo.state().processes[name]
+        if now.process is not None and now.process != before.process:
+            return now.process
+        patience.wait(0.05)  # the state is a file: looking is the only way to know
+    raise AssertionError(f"{name} was not started again")
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(3000 if PROVE else 280)
+def test_conservation_is_exact_while_every_process_is_killed(tmp_path: Path) -> None:
+    demo = Watched(tmp_path)
+    kills = 0
+    try:
+        demo.wait_for("replaying")
+        everyone = [it.process for it in demo.state().processes.values() if it.process]
+        for name in itertools.cycle(VICTIMS) if PROVE else VICTIMS:
+            if demo.said(ENDING):
+                break
+            everyone.append(kill(demo, name))
+            kills += 1
+        code, report = demo.end()
+    finally:
+        demo.process.kill()
+    assert kills >= len(VICTIMS), "the replay was over before everyone had been killed: give it more days"
+    assert code == 0, (report, demo.lines[-20:])
+    assert report["conserved"] is True
+    assert report["restarts"] >= kills
+    assert report["events"] == report["features"] == report["predictions"]
+    assert report["dead_letters"] == 0
+    assert report["predictions"] == report["outcomes"] + report["waiting"] + report["never_labelled"]
+    assert report["grpc"]["asked"] == report["grpc"]["answered"] == report["grpc"]["predictions"] > 0
+    assert not [process for process in everyone if process.alive()]
