@@ -259,6 +259,7 @@ class MemoryReader:
 
     def poll(self, limit: int, seconds: float) -> Polled:  # noqa: ARG002 - what is not there will not come by waiting
         records, ended, gaps = self._cursor.read(limit)
+        self._cursor.positions.update({gap.partition: gap.end for gap in gaps})
         return Polled(records=records, ended=ended, gaps=tuple(gaps))
 
     def close(self) -> None:

@@ -105,9 +105,38 @@ def raise_verdict(what: str, exception: KafkaException) -> NoReturn:
     raise exception
 
 
+_FORBIDDEN = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    }
+)
+_ABSENT = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - as above
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+    }
+)
+
+# What another attempt with the same data would run into again.
+REFUSALS = frozenset(
+    {
+        *_FORBIDDEN,
+        *_ABSENT,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.OFFSET_METADATA_TOO_LARGE,
+    }
+)
+
 # Errors that may pass, though librdkafka calls them neither retriable nor fatal.
 _PASSING = frozenset(
     {
+        *_FORBIDDEN,  # until an operator allows it
+        *_ABSENT,  # until somebody creates it
         KafkaError._TRANSPORT,  # noqa: SLF001 - as above
         KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
         KafkaError._TIMED_OUT,  # noqa: SLF001

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from penstock.runtime.broker import Gap, Polled, Position, Record, TopicPartition
 from penstock.runtime.errors import Fenced, Unavailable
-from penstock.runtime.kafka.clients import ANSWER_SECONDS, Contact, log, raise_verdict
+from penstock.runtime.kafka.clients import ANSWER_SECONDS, REFUSALS, Contact, log, raise_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,9 +54,10 @@ class _Fetcher:
         self.interrupted = False  # set by rebalance callbacks, to end the waiting
 
     def start(self, offsets: Mapping[TopicPartition, int]) -> None:
-        self.positions.update(offsets)
-        self.ended.difference_update(offsets)
-        self._told = False
+        if offsets:
+            self.positions.update(offsets)
+            self.ended.difference_update(offsets)
+            self._told = False
 
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
         for partition in partitions:
@@ -126,12 +127,7 @@ class _Fetcher:
             return self._gap(partition)
         elif code == KafkaError._FATAL:  # noqa: SLF001 - of a consumer the one fatal error is being fenced
             raise Fenced(f"reading {partition.topic}: {error.str()}")
-        elif code in {
-            KafkaError.UNKNOWN_TOPIC_OR_PART,
-            KafkaError.TOPIC_AUTHORIZATION_FAILED,
-            KafkaError.GROUP_AUTHORIZATION_FAILED,
-            KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
-        }:
+        elif code in REFUSALS:
             raise Unavailable(f"{partition.topic} cannot be read: {error.str()}")
         else:  # librdkafka tries again by itself; whether it succeeds, contact.check asks
             log.debug("%s: %s", error.name(), error.str())

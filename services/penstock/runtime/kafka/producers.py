@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from penstock.runtime.broker import Aborted, Consumer, Message, Position, TopicPartition
 from penstock.runtime.errors import Unavailable
-from penstock.runtime.kafka.clients import ANSWER_SECONDS, Contact, error_of, log, raise_verdict
+from penstock.runtime.kafka.clients import ANSWER_SECONDS, REFUSALS, Contact, error_of, log, raise_verdict
 from penstock.runtime.kafka.consumers import KafkaConsumer
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ TRANSACTION_SECONDS = 15.0
 
 OUTCOME_SECONDS = 20.0
 """How long to ask for the outcome of a step: past the transaction's own time it cannot be good any more."""
+
+METADATA_LIMIT = 4095
+"""Characters beside a committed offset: a broker keeps 4096 by default, and librdkafka sends one more."""
 
 _WRITING = {
     # librdkafka's own default puts 92% of the keys elsewhere than Java and Faust do.
@@ -41,7 +44,7 @@ class KafkaTransactionalProducer:
         self._id = transactional_id
         self._open = False
         self._contact = contact
-        self._undelivered = ""
+        self._undelivered: KafkaError | None = None
         self._client = ck.Producer(
             {
                 **_WRITING,
@@ -58,7 +61,7 @@ class KafkaTransactionalProducer:
         self._step("taking over", self._client.init_transactions)
 
     def begin(self) -> None:
-        self._undelivered = ""
+        self._undelivered = None
         self._step("beginning", lambda _: self._client.begin_transaction())
         self._open = True
 
@@ -79,6 +82,9 @@ class KafkaTransactionalProducer:
     def send_offsets(self, consumer: Consumer, offsets: Mapping[TopicPartition, Position]) -> None:
         if not isinstance(consumer, KafkaConsumer):
             raise TypeError(f"a Kafka transaction commits for a Kafka consumer, not for {consumer!r}")
+        too_long = [str(p) for p, at in offsets.items() if len(at.metadata) > METADATA_LIMIT]
+        if too_long:
+            raise ValueError(f"more than {METADATA_LIMIT} characters to remember: {', '.join(too_long)}")
         positions = [
             ck.TopicPartition(p.topic, p.partition, at.offset, at.metadata) for p, at in offsets.items()
         ]
@@ -123,15 +129,17 @@ class KafkaTransactionalProducer:
         # In a transaction that must be aborted librdkafka answers `_STATE` to every further call.
         spoilt = error.txn_requires_abort() or (self._open and error.code() == KafkaError._STATE)  # noqa: SLF001
         if spoilt and self._open:
-            reason = self._undelivered or error.str()
+            cause = self._undelivered or error
             self._open = False
             self._step("aborting", self._client.abort_transaction)
-            raise Aborted(f"{what} in a transaction of {self._id}: {reason}") from exception
+            if cause.code() not in REFUSALS:
+                raise Aborted(f"{what} in a transaction of {self._id}: {cause.str()}") from exception
+            exception = KafkaException(cause)
         raise_verdict(f"{what} in a transaction of {self._id}", exception)
 
     def _on_failure(self, error: KafkaError | None, message: Any) -> None:
         if error is not None:
-            self._undelivered = f"{message.topic()}: {error.str()}"
+            self._undelivered = error
             log.debug("not written to %s: %s", message.topic(), error.str())
 
 
