@@ -11,7 +11,7 @@ def murmur2(data: bytes) -> int:
     """Kafka's 32-bit MurmurHash2 with its own seed, as an unsigned integer.
 
     >>> hex(murmur2(b"21"))
-    '0xc5f9639d'
+    '0xc5f2f8ec'
 
     Source: Austin Appleby's MurmurHash2; the seed is Apache Kafka's (`org.apache.kafka.common.utils.Utils`).
     """
