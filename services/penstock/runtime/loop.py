@@ -136,9 +136,11 @@ class Loop:
             Fenced: another process has this slot.
             FuseBlown: nearly everything is invalid.
         """
-        if (self.task.refresh() or not self._topics) and self.task.topics() != self._topics:
-            self._topics = tuple(self.task.topics())
-            self._consumer.subscribe(self._topics)
+        if self.task.refresh() or not self._topics:
+            wanted = tuple(self.task.topics())
+            if wanted != self._topics:  # Kafka refuses an empty list, as it is before the first pipeline
+                self._topics = wanted
+                self._consumer.subscribe(wanted)
         self._hold()
         started = time.perf_counter()
         polled = self._consumer.poll(BATCH, WAIT)  # 1.
