@@ -47,6 +47,9 @@ VERBS: tuple[Verb, ...] = (
     Verb(name="produce", module="produce", group=RECORDS, help="send the records of a file to a topic"),
     Verb(name="tail", module="tail", group=RECORDS, help="print a topic's records, decoded"),
     Verb(name="predict", module="predict", group=RECORDS, help="ask the model over gRPC"),
+    Verb(name="dlq list", module="dlq_list", group=RECORDS, help="records that could not be processed"),
+    Verb(name="dlq show", module="dlq_show", group=RECORDS, help="one of them: why, and how it came"),
+    Verb(name="dlq retry", module="dlq_retry", group=RECORDS, help="send one of them once more"),
     Verb(name="model list", module="model_list", group=MODELS, help="the versions of a pipeline's model"),
     Verb(name="model show", module="model_show", group=MODELS, help="one version: manifest and signature"),
 )

@@ -1,0 +1,63 @@
+"""Show one dead letter: why it was refused, and the record as it came.
+
+penstock dlq show churn.dead-letters.ingest --origin crm.events/1/17
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from penstock.cli.address import add_broker
+from penstock.cli.cluster import connected, settings_of
+from penstock.cli.dlq import Letter, add_letter, find, origin
+from penstock.cli.dlq_list import told
+from penstock.cli.exits import Exit
+from penstock.cli.output import as_json, emit_object
+from penstock.cli.tail import Decoder
+from penstock.runtime.deadletter import original_headers
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_letter(parser)
+    add_broker(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    where = origin(args.origin)
+    settings = settings_of(args)
+    with connected(settings) as broker:
+        letter = find(broker, args.topic, where, settings.prefix)
+        decoder = Decoder(broker, f"{settings.prefix}schemas")
+        emit_object(described(letter, decoder), args.output)
+    return Exit.OK
+
+
+def described(letter: Letter, decoder: Decoder) -> dict[str, object]:
+    """Everything there is to say."""
+    record = letter.record
+    return {
+        **told(letter, ""),
+        "key": _text(record.key),
+        "value": None if record.value is None else _value(record.value, decoder),
+        "bytes": None if record.value is None else len(record.value),
+        "headers": {name: _text(value) for name, value in original_headers(record)},
+    }
+
+
+def _value(value: bytes, decoder: Decoder) -> object:
+    """Decoded where it can be, which is seldom why it is here; else as text, else as hexadecimal."""
+    decoded = decoder.decode(value)
+    if not isinstance(decoded, bytes):
+        return decoded
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return value
+    return text if text.isprintable() else as_json(text)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", errors="backslashreplace")

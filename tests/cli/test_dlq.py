@@ -1,0 +1,196 @@
+"""`dlq list`, `dlq show` and `dlq retry`, on letters that ingest itself wrote to the in-memory broker."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from penstock.cli import dlq_list, dlq_retry, dlq_show, main
+from penstock.cli.exits import Exit
+from penstock.runtime.broker import Gap, Message, Record, TopicPartition
+from penstock.runtime.codec import Codec
+from penstock.runtime.deadletter import gap_letter
+from tests.scenarios.system import CHURN, System
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from penstock.runtime.broker import Broker
+    from penstock.runtime.settings import Settings
+
+HELD = "penstock.churn.dead-letters.ingest"
+GOOD: dict[str, object] = {"event_id": "a", "at": "2024-05-01T00:00:00Z", "age": 41, "plan": "pro"}
+NOT_JSON = Message("crm.events", b"{oops", b"k\xff", (("tenant", b"north"), ("trace", b"\x00")), 1)
+NO_ID = Message("crm.events", b'{"at": "2024-05-01T00:00:00Z"}', None, (), 0)
+
+
+@pytest.fixture
+def system(monkeypatch: pytest.MonkeyPatch) -> System:
+    """A good event, one without an id, and one that is not JSON, through intake."""
+    made = System()
+    made.apply(CHURN)
+    for message in (NO_ID, NOT_JSON, Message("crm.events", json.dumps(GOOD).encode())):
+        made.broker.append(message)
+        made.settle()
+
+    @contextmanager
+    def connected(_settings: Settings) -> Iterator[Broker]:
+        yield made.broker
+
+    for module in (dlq_list, dlq_show, dlq_retry):
+        monkeypatch.setattr(module, "connected", connected)
+    return made
+
+
+def output(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    assert main(["dlq", *words, "-o", "json"]) == Exit.OK
+    return json.loads(capsys.readouterr().out)
+
+
+def raw(system: System) -> list[Record]:
+    return system.broker.records("crm.events")
+
+
+def origin_of(system: System, message: Message) -> str:
+    [record] = [each for each in raw(system) if each.value == message.value]
+    return f"crm.events/{record.partition}/{record.offset}"
+
+
+@pytest.mark.parametrize("word", [[], ["churn"], ["churn.dead-letters.ingest"], [HELD]])
+def test_letters_are_listed_by_pipeline_by_topic_or_all(
+    word: list[str], system: System, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = output(capsys, "list", *word)
+    assert [(each["topic"], each["origin"], each["reason"]) for each in listed] == [
+        (HELD, origin_of(system, NO_ID), "missing_id"),
+        (HELD, origin_of(system, NOT_JSON), "undecodable"),
+    ]
+
+
+@pytest.mark.usefixtures("system")
+def test_a_table_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dlq", "list", "churn", "-n", "1"]) == Exit.OK
+    head, line = capsys.readouterr().out.splitlines()
+    assert head.split() == ["time", "topic", "origin", "reason", "message"]
+    assert "churn.dead-letters.ingest" in line
+    assert "penstock." not in line
+    assert "not JSON" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "count"), [(["--reason", "missing_id"], 1), (["-n", "1"], 1), (["-n", "0"], 0)]
+)
+def test_a_list_is_as_long_as_asked_for(
+    words: list[str], count: int, system: System, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(raw(system)) == 3
+    assert len(output(capsys, "list", *words)) == count
+
+
+@pytest.mark.usefixtures("system")
+def test_nothing_to_list_is_not_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dlq", "list", "dead-letters.trainer"]) == Exit.OK
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "no dead letters\n")
+
+
+def test_one_is_shown_as_it_came(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = output(capsys, "show", HELD, "--origin", origin_of(system, NOT_JSON))
+    assert (shown["value"], shown["bytes"], shown["key"]) == ("{oops", 5, "k\\xff")
+    assert shown["headers"] == {"tenant": "north", "trace": "\x00"}
+    assert shown["reason"] == "undecodable"
+    assert "not JSON" in shown["message"]
+
+
+def test_the_command_in_a_letter_works_as_written(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    before = raw(system)
+    commands = [each["retry"] for each in output(capsys, "list", "churn")]
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert program == "penstock"
+        assert main(words) == Exit.OK
+    again = [Message(each.topic, each.value, each.key, each.headers, each.partition) for each in raw(system)]
+    for message in (NO_ID, NOT_JSON):
+        assert again.count(message) == 2, "key, value, headers and partition are the producer's own"
+    assert len(again) == len(before) + 2
+
+
+def test_a_retry_that_is_refused_again_is_a_letter_of_its_own(
+    system: System, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = origin_of(system, NOT_JSON)
+    assert main(["dlq", "retry", HELD, "--origin", first]) == Exit.OK
+    assert capsys.readouterr().err == "5 bytes sent to crm.events, partition 1\n"
+    system.settle()
+    listed = output(capsys, "list", "--reason", "undecodable")
+    assert [each["origin"] == first for each in listed] == [True, False]
+
+
+@pytest.mark.parametrize("verb", ["show", "retry"])
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (
+            [HELD, "--origin", "crm.events/0/99"],
+            Exit.NOT_FOUND,
+            f"no dead letter of crm.events/0/99 on {HELD}",
+        ),
+        (
+            ["crm.events", "--origin", "crm.events/0/0"],
+            Exit.NOT_FOUND,
+            "'crm.events' is neither a pipeline nor a dead-letter topic",
+        ),
+        (
+            ["chrun.dead-letters.ingest", "--origin", "crm.events/0/0"],
+            Exit.NOT_FOUND,
+            "(did you mean 'churn.dead-letters.ingest'?)",
+        ),
+        ([HELD, "--origin", "17"], Exit.USAGE, "'17' is no origin, expected TOPIC/PARTITION/OFFSET"),
+        ([HELD, "--origin", "crm.events/0/-1"], Exit.USAGE, "'crm.events/0/-1' is no origin"),
+        ([HELD], Exit.USAGE, "the following arguments are required: --origin"),
+    ],
+)
+def test_what_is_not_there_is_one_line(  # noqa: PLR0917 - what a case is made of
+    verb: str,
+    words: list[str],
+    code: Exit,
+    message: str,
+    system: System,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["dlq", verb, *words]) == code
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert len(raw(system)) == 3
+
+
+def test_a_gap_has_nothing_to_retry(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    gap = Gap(partition=TopicPartition("crm.events", 1), start=5, end=9)
+    system.broker.append(gap_letter(gap, service="ingest", topic=HELD, codec=Codec()))
+    assert main(["dlq", "retry", HELD, "--origin", "crm.events/1/5"]) == Exit.NOT_FOUND
+    assert capsys.readouterr().err == (
+        "nothing to retry: records 5 to 8 are gone: retention removed them unread\n"
+    )
+
+
+def test_a_topic_that_is_gone_is_nowhere_to_retry(
+    system: System, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = origin_of(system, NOT_JSON)
+    left = {topic: count for topic, count in system.broker.topics().items() if topic != "crm.events"}
+    monkeypatch.setattr(system.broker, "topics", lambda: left)
+    assert main(["dlq", "retry", HELD, "--origin", where]) == Exit.NOT_FOUND
+    assert capsys.readouterr().err == f"nowhere to retry: there is no {where.rpartition('/')[0]}\n"
+
+
+def test_what_others_wrote_to_the_topic_is_left_out(
+    system: System, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for headers in ((), (("penstock.dead_letter", b"nonsense"),)):
+        system.broker.append(Message(HELD, b"hello", None, headers))
+    assert len(output(capsys, "list", "churn")) == 2
