@@ -1,0 +1,127 @@
+"""The gRPC side of inference as one worker: a server, the log of its answers, and what it reports of itself.
+
+It answers from the shelf, whatever the broker does: only the log and the reports need Kafka, and they wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.internal import api_implementation
+
+from penstock.inference.log import PredictionLog
+from penstock.inference.notices import Notices
+from penstock.inference.replicas import Replicas
+from penstock.inference.servicer import EXPERIMENTS, Server, answers, without_experiments
+from penstock.runtime import logs, names
+from penstock.runtime.catalog import Names
+from penstock.runtime.codec import Codec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock.inference.loader import Shelf
+    from penstock.inference.settings import InferenceSettings
+    from penstock.inference.tally import Tally
+    from penstock.runtime.broker import Broker
+    from penstock.runtime.telemetry import Telemetry
+
+TICK_SECONDS: Final = 0.1
+"""How often readiness, losses and reports are looked after."""
+
+
+def _event_loop() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop  # noqa: PLC0415 - there is none for Windows
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+class Front:
+    """Runs in one thread: built, stepped and closed there.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+
+    def __init__(
+        self, broker: Broker, telemetry: Telemetry, *, settings: InferenceSettings, shelf: Shelf, tally: Tally
+    ) -> None:
+        topics, codec = Names(settings.prefix), Codec()
+        self._shelf = shelf
+        self._tally = tally
+        self._telemetry = telemetry
+        self._notices = Notices(broker)
+        self._replicas = Replicas(broker, topics, codec, self._notices, shelf, slot=settings.slot)
+        self._record = PredictionLog(
+            broker,
+            topics,
+            codec,
+            self._notices,
+            slot=settings.slot,
+            telemetry=telemetry,
+            tally=tally,
+            now=lambda: time.time_ns() // 1_000_000,
+        )
+        self._log = logs.get(component="grpc")
+        self._runner = asyncio.Runner(loop_factory=_event_loop())
+        self._server = self._runner.run(self._open(settings))
+
+    @property
+    def port(self) -> int:
+        """Where the server listens."""
+        return self._server.port
+
+    def step(self) -> bool:
+        """Serve for a moment, then look after readiness, losses and reports."""
+        self._runner.run(self._turn())
+        return True
+
+    def close(self) -> None:
+        """NOT_SERVING first, then drain, then write what is still in the buffers."""
+        self._runner.run(self._server.stop())
+        self._record.close()
+        self._tally.report(self._telemetry)
+        self._notices.close()
+        self._runner.close()
+
+    async def _open(self, settings: InferenceSettings) -> Server:
+        server = Server(
+            settings.listen,
+            directory=lambda: self._shelf.directory,
+            log=self._record,
+            telemetry=self._telemetry,
+            concurrency=settings.concurrency,
+        )
+        port = await server.start()
+        experimental = os.environ.get("GRPC_EXPERIMENTS") == EXPERIMENTS
+        if experimental and not await answers(_local(settings.listen, port)):
+            self._log.warning("grpc_experiments_do_not_work", experiments=EXPERIMENTS)
+            without_experiments()
+        if (protobuf := api_implementation.Type()) != "upb":
+            self._log.warning("protobuf_is_slow", implementation=protobuf, expected="upb")
+        self._log.info("listening", address=settings.listen, port=port)
+        return server
+
+    async def _turn(self) -> None:
+        await asyncio.sleep(TICK_SECONDS)
+        if self._shelf.settled and not self._server.ready:
+            await self._server.announce(ready=True)
+            self._log.info("ready")
+        self._record.tick()
+        self._replicas.tick()
+        self._notices.tick()
+        self._tally.report(self._telemetry)
+        if self._telemetry.on:
+            for name, epoch in self._shelf.epochs().items():
+                self._telemetry.gauge(names.ROUTE_EPOCH, epoch, pipeline=name)
+
+
+def _local(listen: str, port: int) -> str:
+    """Where this process reaches its own server."""
+    host = listen.rpartition(":")[0]
+    return f"127.0.0.1:{port}" if host in {"", "0.0.0.0", "[::]"} else f"{host}:{port}"  # noqa: S104 - it is not listened on

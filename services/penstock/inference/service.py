@@ -1,0 +1,50 @@
+"""Inference: what does the model say? On the stream, exactly once, and over gRPC, at once."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING
+
+from penstock.inference.front import Front
+from penstock.inference.loader import Shelf
+from penstock.inference.stream import StreamTask
+from penstock.inference.tally import Tally
+from penstock.runtime.serve import serve
+from penstock.runtime.settings import WrongSetting
+
+if TYPE_CHECKING:
+    from penstock.inference.settings import InferenceSettings
+
+
+def main(settings: InferenceSettings) -> None:
+    """Run until told to stop.
+
+    Raises:
+        WrongSetting: the address to listen on is none.
+        OSError: it is taken by another process, or not one of this machine.
+    """
+    require_free(settings.listen)
+    shelf, tally = Shelf(), Tally()
+    serve(
+        "inference",
+        settings,
+        [lambda catalog, broker: StreamTask(catalog, broker, shelf, tally)],
+        [lambda broker, telemetry: Front(broker, telemetry, settings=settings, shelf=shelf, tally=tally)],
+    )
+    shelf.close()
+
+
+def require_free(listen: str) -> None:
+    """Say in one line, before anything runs, that the address cannot be listened on."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal():
+        message = f"PENSTOCK_LISTEN is {listen!r}, expected HOST:PORT"
+        raise WrongSetting(message, field="PENSTOCK_LISTEN", reason="setting")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    try:
+        socket.create_server((host.strip("[]"), int(port)), family=family).close()
+    except OSError as error:
+        taken = "another process listens there; name another address with --listen or PENSTOCK_LISTEN"
+        why = taken if error.errno == errno.EADDRINUSE else f"cannot listen there: {error.strerror or error}"
+        raise OSError(error.errno or errno.EADDRNOTAVAIL, why, listen) from error

@@ -1,0 +1,47 @@
+"""How many answers were given, in plain numbers: telemetry is told once a second, not once a row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from penstock.runtime import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from penstock.contracts.records import Origin
+    from penstock.inference.domain import Answer
+    from penstock.runtime.telemetry import Telemetry
+
+
+class _Kind(NamedTuple):
+    pipeline: str
+    origin: Origin
+    answer: Answer
+
+
+class Tally:
+    """Counts answers. One thread an origin may add, one may report."""
+
+    def __init__(self) -> None:
+        self._answers: Counter[_Kind] = Counter()
+        self._reported: Counter[_Kind] = Counter()
+
+    def add(self, pipeline: str, origin: Origin, answers: Iterable[Answer]) -> None:
+        for answer, count in Counter(answers).items():
+            self._answers[_Kind(pipeline, origin, answer)] += count
+
+    def report(self, telemetry: Telemetry) -> None:
+        """Tell what came since the last report."""
+        for kind, count in self._answers.copy().items():
+            if new := count - self._reported[kind]:
+                telemetry.count(
+                    names.PREDICTIONS,
+                    new,
+                    pipeline=kind.pipeline,
+                    origin=kind.origin.lower(),
+                    version=kind.answer.version,
+                    role=kind.answer.role.lower() if kind.answer.role else "shadow",
+                )
+                self._reported[kind] = count
