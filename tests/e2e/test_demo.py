@@ -39,6 +39,7 @@ class Watched:
         self.folder = folder
         self.lines: list[str] = []
         self._came = threading.Condition()
+        self._ended = False
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -67,15 +68,21 @@ class Watched:
                     self.lines.append(line.rstrip())
                     self._came.notify_all()
         with self._came:
+            self._ended = True
             self._came.notify_all()
 
     def said(self, text: str) -> bool:
         with self._came:
-            return any(text in line for line in self.lines)
+            return self._said(text)
+
+    def _said(self, text: str) -> bool:
+        return any(text in line for line in self.lines)
 
     def wait_for(self, text: str) -> None:
+        """Wait for a line with this text, as long as there may be one."""
         with self._came:
-            assert self._came.wait_for(lambda: any(text in line for line in self.lines), PATIENCE), self.lines
+            self._came.wait_for(lambda: self._said(text) or self._ended, PATIENCE)
+            assert self._said(text), self.lines
 
     def state(self) -> State:
         state = read_state(self.folder)
