@@ -9,7 +9,8 @@ ends when every row has its outcome. The numbers are medians of the rounds:
 
     rows_per_s                rows from raw event to joined outcome, exactly once
     rows_per_s_at_least_once  the same, at least once
-    eos_overhead              share of throughput that exactly-once costs: 1 - exactly / at least once
+    eos_overhead              share of throughput that exactly-once costs: 1 - exactly / at least once, the
+                              median over pairs of rounds side by side; around 0 it is noise
     repeats_at_least_once     rows the other one wrote twice; exactly once there are none, or the run fails
     rss_mb_NAME               resident memory of each process of the exactly-once services after the rounds
     seconds                   of the whole run
@@ -194,6 +195,10 @@ def measure(*, rounds: int, rows: int) -> dict[str, float]:
                     seconds[tenant.name].append(tenant.round(rows))
                     _say(f"round {number + 1}: {tenant.name} {rows / seconds[tenant.name][-1]:,.0f} rows/s")
             rates = {name: rows / statistics.median(times) for name, times in seconds.items()}
+            ratios = [
+                other / ours
+                for ours, other in zip(seconds[exactly.name], seconds[at_least.name], strict=True)
+            ]
             memory = {"rss_mb_kafka": _megabytes(kafka.pid)}
             for name, status in supervisor.states().items():
                 tenant_name, _, service = name.partition(" ")
@@ -212,7 +217,7 @@ def measure(*, rounds: int, rows: int) -> dict[str, float]:
     return {
         "rows_per_s": round(rates[exactly.name], 1),
         "rows_per_s_at_least_once": round(rates[at_least.name], 1),
-        "eos_overhead": round(1 - rates[exactly.name] / rates[at_least.name], 4),
+        "eos_overhead": round(1 - statistics.median(ratios), 4),
         "repeats_at_least_once": at_least.repeats,
         **memory,
         "rounds": rounds,

@@ -19,9 +19,10 @@ NUMBERS: Final = tuple(f"n{index:02d}" for index in range(16))
 CATEGORIES: Final = {
     f"c{index}": [f"v{value:02d}" for value in range(size)] for index, size in enumerate((3, 8, 16, 40))
 }
-SECOND: Final = 1000
+STEP: Final = 100
+"""Milliseconds of event time between two rows."""
 START: Final = 1_600_000_000_000
-LABEL_DELAY: Final = 60 * SECOND
+LABEL_DELAY: Final = 60_000
 
 _TIME: Final = {"type": "long", "logicalType": "timestamp-millis"}
 EVENT: Final = {
@@ -69,7 +70,8 @@ class Workload:
                 "id": "id",
                 "time": "t",
                 "value": "y",
-                "horizon": "1h",
+                # Longer than all rows: none expires, however far its label is behind on a busy machine.
+                "horizon": "36h",
             },
             "features": {
                 **{name: {"category": values} for name, values in CATEGORIES.items()},
@@ -84,7 +86,7 @@ class Workload:
         return file
 
     def rows(self, first: int, count: int) -> tuple[list[Message], list[Message]]:
-        """Events and labels number `first` to `first + count`, a second of event time apart."""
+        """Events and labels number `first` to `first + count`, a tenth of a second of event time apart."""
         chance = np.random.default_rng(first)
         numbers = chance.normal(size=(count, len(NUMBERS))).astype(np.float32)
         missing = chance.random((count, len(NUMBERS))) < 0.04
@@ -93,7 +95,7 @@ class Workload:
         event, label = Schema(json.dumps(EVENT)), Schema(json.dumps(LABEL))
         events, labels = [], []
         for index in range(count):
-            name, time = f"{first + index:010d}", START + (first + index) * SECOND
+            name, time = f"{first + index:010d}", START + (first + index) * STEP
             record: dict[str, Any] = {"id": name, "t": time}
             record |= {each: values[codes[each][index]] for each, values in CATEGORIES.items()}
             record |= {
