@@ -55,6 +55,7 @@ class Terminal:
 
     def starts(self, *words: str) -> list[str]:
         """`penstock up`, and what it says until it is up."""
+        self.leaves()
         log = (self.folder / "up.log").open("w")
         self.up = subprocess.Popen(
             [sys.executable, "-m", "penstock", "up", *words],
@@ -72,6 +73,14 @@ class Terminal:
                 return said
         raise AssertionError((self.folder / "up.log").read_text())
 
+    def leaves(self) -> None:
+        """Kill what `starts` started, if it still runs."""
+        if self.up is not None:
+            self.up.kill()
+            self.up.wait(PATIENCE)
+            if self.up.stdout:
+                self.up.stdout.close()
+
     def processes(self) -> list[Process]:
         state = read_state(self.folder / ".penstock")
         assert state is not None
@@ -82,11 +91,7 @@ class Terminal:
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
     terminal = Terminal(tmp_path)
     yield terminal
-    if terminal.up is not None:
-        terminal.up.kill()
-        terminal.up.wait(PATIENCE)
-        if terminal.up.stdout:
-            terminal.up.stdout.close()
+    terminal.leaves()
 
 
 @pytest.mark.e2e
@@ -154,7 +159,7 @@ def test_a_pipeline_by_hand(terminal: Terminal) -> None:
     assert terminal.types("down").returncode == 0
     assert terminal.up.wait(PATIENCE) == 0
     assert not any(process.alive() for process in before)
-    assert terminal.types("status").returncode == 1
+    assert terminal.types("status", "--broker", f"127.0.0.1:{kafka}").returncode == 1
 
 
 @pytest.mark.e2e
