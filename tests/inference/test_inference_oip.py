@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.contracts import oip_pb2
-from penstock.inference.domain import Directory, Waiting
+from penstock.inference.domain import STARTING, Directory, Waiting
 from penstock.inference.faults import Fault
 from penstock.inference.oip import Chance, infer
 from penstock.inference.tensors import MAX_ROWS
@@ -216,6 +216,12 @@ def test_cleared_places_count_all_features_though_some_came_as_codes() -> None:
 def test_unknown_pipeline() -> None:
     fault = fault_of(packed(ROW, model_name="trip"))
     assert (fault.code, str(fault)) == ("NOT_FOUND", "no pipeline 'trip' (did you mean 'trips'?)")
+
+
+def test_a_server_that_has_just_started_knows_no_names_yet() -> None:
+    with pytest.raises(Fault, match="has just started") as caught:
+        infer(STARTING, packed(ROW), CHANCE)
+    assert caught.value.code == "UNAVAILABLE"
 
 
 def test_unknown_version() -> None:

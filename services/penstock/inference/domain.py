@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import isfinite
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,6 +188,9 @@ class Waiting:
 
 Directory = Mapping[str, Serving | Waiting]
 """Every pipeline that is known here, by name."""
+
+STARTING: Final[Directory] = MappingProxyType({})
+"""The directory of a process that has not read yet which pipelines there are."""
 
 
 @lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from penstock.inference.domain import Directory, Loaded, Serving, Waiting, versions
+from penstock.inference.domain import STARTING, Directory, Loaded, Serving, Waiting, versions
 from penstock.kernel.errors import Invalid
 from penstock.onnx import Model, Refused, check
 from penstock.runtime import logs
@@ -91,7 +91,7 @@ class Shelf:
     def __init__(
         self, executor: Executor | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.directory: Directory = {}
+        self.directory: Directory = STARTING
         """What can be asked now: replaced as a whole, never changed."""
         self.settled = False
         """Whether every pipeline that has a route could be asked once since the start."""

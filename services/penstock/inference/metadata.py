@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from penstock.contracts import oip_pb2 as oip
-from penstock.inference.domain import Directory, Serving, Waiting
+from penstock.inference.domain import STARTING, Directory, Serving, Waiting
 from penstock.inference.faults import Fault
 from penstock.inference.oip import find, find_version
 from penstock.inference.tensors import MAX_ROWS
@@ -72,7 +72,7 @@ def model_ready(directory: Directory, _: bool, body: bytes) -> bytes:
         find_version(find(directory, request.name), request.version)
         ready = True
     except Fault:
-        if request.name not in directory:
+        if request.name not in directory and directory is not STARTING:
             raise
         ready = False
     return oip.ModelReadyResponse(ready=ready).SerializeToString()

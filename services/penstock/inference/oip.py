@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from penstock.contracts import oip_pb2
 from penstock.inference import coding
-from penstock.inference.domain import Answer, Directory, FloatMatrix, Scored, Serving, Waiting
+from penstock.inference.domain import STARTING, Answer, Directory, FloatMatrix, Scored, Serving, Waiting
 from penstock.inference.faults import Fault, Violation, wrong
 from penstock.inference.tensors import raw_bytes, read_inputs
 from penstock.kernel.errors import Invalid
@@ -76,6 +76,8 @@ def find(directory: Directory, name: str) -> Serving:
             return serving
         case Waiting(reason=reason):
             raise Fault("UNAVAILABLE", f"pipeline {name!r} cannot answer yet: {reason}")
+    if directory is STARTING:
+        raise Fault("UNAVAILABLE", "this server has just started, and still reads which pipelines there are")
     meant = nearest(name, directory)
     hint = (
         f" (did you mean {meant!r}?)" if meant else f": there is {', '.join(sorted(directory)) or 'none yet'}"
