@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from penstock.runtime import names
 from tests.architecture.sources import PACKAGE, ROOT, docstrings, imports, modules, parsed
 
 if TYPE_CHECKING:
@@ -177,6 +178,19 @@ def test_no_module_is_large() -> None:
     assert {module: size for module, size in lines.items() if size > LARGEST} == {}, (
         "look for the second idea"
     )
+
+
+def test_every_metric_is_told_by_somebody() -> None:
+    """A name in the list that nobody uses is a promise that nobody keeps."""
+    listed = {name for name, value in vars(names).items() if isinstance(value, names.Metric)}
+    told = {
+        node.attr
+        for module in modules()
+        for node in ast.walk(parsed(module))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "names"
+    }
+    assert listed <= told
+    assert len(listed) == len(names.METRICS)
 
 
 def test_the_readme_shows_the_topics_that_there_are() -> None:

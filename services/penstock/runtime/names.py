@@ -128,16 +128,6 @@ DEAD_LETTERS: Final = Counter(
     unit="{record}",
     description="Records set aside because they can never be processed, by reason.",
 )
-ABORTED: Final = Counter(
-    name="penstock.transactions.aborted",
-    unit="{transaction}",
-    description="Transactions rolled back; their batch is read again.",
-)
-REBUILDS: Final = Counter(
-    name="penstock.rebuilds",
-    unit="{rebuild}",
-    description="Times a service threw its state away and folded it from the log again.",
-)
 PREDICTIONS: Final = Counter(
     name="penstock.predictions",
     unit="{prediction}",
@@ -147,21 +137,6 @@ PREDICTIONS_UNLOGGED: Final = Counter(
     name="penstock.predictions.unlogged",
     unit="{prediction}",
     description="gRPC answers that could not be logged; a gap marks them in the log.",
-)
-OUTCOMES: Final = Counter(
-    name="penstock.outcomes",
-    unit="{outcome}",
-    description="Predictions whose label came home, or never will.",
-)
-LABEL_DELAY: Final = Duration(
-    name="penstock.label.delay",
-    unit="s",
-    description="From a prediction's event time to its label's.",
-)
-TRAINING_SECONDS: Final = Duration(
-    name="penstock.training.duration",
-    unit="s",
-    description="How long a training job took.",
 )
 ROUTE_EPOCH: Final = Gauge(
     name="penstock.route.epoch",
@@ -177,12 +152,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     RPC_SECONDS,
     LAG,
     DEAD_LETTERS,
-    ABORTED,
-    REBUILDS,
     PREDICTIONS,
     PREDICTIONS_UNLOGGED,
-    OUTCOMES,
-    LABEL_DELAY,
-    TRAINING_SECONDS,
     ROUTE_EPOCH,
 )
