@@ -51,9 +51,11 @@ CHURN: dict[str, object] = {
 class System:
     """A cluster with topics, and the tasks that run on it."""
 
-    def __init__(self, tasks: Mapping[str, MakeTask] | None = None) -> None:
+    def __init__(
+        self, tasks: Mapping[str, MakeTask] | None = None, *, broker: type[MemoryBroker] = MemoryBroker
+    ) -> None:
         self.now = 0
-        self.broker = MemoryBroker(now=self._tick)
+        self.broker = broker(now=self._tick)
         self.names = Names(PREFIX)
         self.codec = Codec()
         self.broker.create(topics(PREFIX))

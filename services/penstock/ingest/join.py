@@ -41,6 +41,8 @@ class _Pipeline:
     seen: dict[str, int | None] = field(default_factory=dict)
     idle: frozenset[str] = frozenset()
     watermark: int | None = None
+    said: dict[int, bool] = field(default_factory=dict)
+    """Whether the log has each partition as idle."""
 
     def saw(self, where: TopicPartition, time: int) -> None:
         before = self.seen.get(_name(where))
@@ -81,16 +83,16 @@ class JoinTask(CatalogTask):
         messages: list[Message] = []
         for name, state in self._state.items():
             state.idle = frozenset(_name(where) for where in polled.ended)
-            before, state.watermark = (
-                state.watermark,
-                watermark(state.seen, idle=state.idle, before=state.watermark),
-            )
+            before = state.watermark
+            state.watermark = watermark(state.seen, idle=state.idle, before=before)
             for partition, join in state.joins.items():
                 decided = verdicts[name, partition]
-                if state.watermark is not None and state.watermark != before:
+                if state.watermark is not None:  # even where it stands: a prediction may come behind it
                     decided += join.advance(state.watermark)
-                if decided or join.counts or state.watermark != before:
-                    messages += self._messages(name, partition, state, decided)
+                idle = self._idle(name, partition, state)
+                news = state.watermark != before or idle != state.said.get(partition, False)
+                if decided or join.counts or news:
+                    messages += self._messages(name, partition, state, decided, idle=idle)
         return Staged(messages=messages, refused=refused)
 
     def restore(self, positions: Mapping[TopicPartition, Position]) -> Iterator[None]:
@@ -166,11 +168,24 @@ class JoinTask(CatalogTask):
                 join.restore([], [], [(Identity(event.id, event.origin), Fate(event.kind, force))], [])
             case LabelUnmatched():
                 join.restore([], [], [], [event.id])
-            case JoinAdvanced() if event.watermark is not None:
-                state.watermark = max(event.watermark, state.watermark or event.watermark)
+            case JoinAdvanced():
+                state.said[record.partition] = event.idle
+                if event.watermark is not None:
+                    state.watermark = max(event.watermark, state.watermark or event.watermark)
+
+    def _idle(self, name: str, partition: int, state: _Pipeline) -> bool:
+        """Whether both inputs of a partition were read to their ends."""
+        here = {_name(TopicPartition(self.names.of(each, name), partition)) for each in _INPUTS}
+        return here <= state.idle
 
     def _messages(
-        self, name: str, partition: int, state: _Pipeline, decided: Sequence[Verdict | LabelUnmatched]
+        self,
+        name: str,
+        partition: int,
+        state: _Pipeline,
+        decided: Sequence[Verdict | LabelUnmatched],
+        *,
+        idle: bool,
     ) -> list[Message]:
         topic = self.names.of("outcomes", name)
         pipeline = self.catalog.pipelines[name]
@@ -182,10 +197,10 @@ class JoinTask(CatalogTask):
             if isinstance(each, LabelUnmatched)
         ]
         counts = state.joins[partition].take_counts()
-        here = {_name(TopicPartition(self.names.of(each, name), partition)) for each in _INPUTS}
+        state.said[partition] = idle
         advanced = JoinAdvanced(
             watermark=state.watermark,
-            idle=here <= state.idle,
+            idle=idle,
             repeats=counts.repeats,
             duplicate_labels=counts.duplicate_labels,
             stale_labels=counts.stale_labels,

@@ -10,6 +10,9 @@ last by (time, hash of the value) is in force, whatever order they arrive in:
                                          │    └─label too late─► late ──┘ (in time after all)
                                          └ or late at once, where a label too late is there already
 
+Of the labels too late, too, the last by that order is named, so a late one may follow a late one. What a
+prediction comes to is a matter of which predictions and labels there are and how far the watermark is.
+
 Every verdict is a record, expiry too, so that whoever rebuilds this state from the logs decides as it was
 decided: the watermark's course is not in the predictions and labels, but its effects are in the outcomes.
 """
@@ -58,7 +61,7 @@ class Fate(NamedTuple):
 
 @dataclass(slots=True)
 class Counts:
-    """What changed nothing, counted."""
+    """What changed nothing, counted. A label of a decided id is named by a verdict, a duplicate, or stale."""
 
     repeats: int = 0
     duplicate_labels: int = 0
@@ -97,7 +100,8 @@ class Join:
 
     def predict(self, identity: Identity, predicted: Predicted) -> list[Verdict]:
         """A prediction came; its labels may be here already."""
-        if identity in self.predicted:
+        # One with a fate and without a record is from before what retention has left of the predictions.
+        if identity in self.predicted or identity in self.fates:
             self.counts.repeats += 1
             return []
         self.predicted[identity] = predicted
@@ -107,22 +111,21 @@ class Join:
 
     def label(self, label: Label) -> list[Verdict]:
         """A label came; it says something of each origin's prediction of its id."""
-        known = self.labels.get(label.id)
-        if known is None:
-            known = self.labels[label.id] = []
-            if not any(Identity(label.id, origin) in self.predicted for origin in Origin):
-                heapq.heappush(self._alone, (label.time, label.id))
+        known = self.labels.setdefault(label.id, [])
         if label in known:
             self.counts.duplicate_labels += 1
             return []
         known.append(label)
+        identities = [Identity(label.id, origin) for origin in Origin]
+        decided = any(identity in self.fates for identity in identities)
+        if not any(identity in self.predicted for identity in identities):
+            heapq.heappush(self._alone, (label.time, label.id))
         verdicts = [
             verdict
-            for origin in Origin
-            if (identity := Identity(label.id, origin)) in self.predicted
-            and (verdict := self._judge(identity, label))
+            for identity in identities
+            if identity in self.predicted and (verdict := self._judge(identity, label))
         ]
-        if not verdicts and any(Identity(label.id, origin) in self.fates for origin in Origin):
+        if decided and not verdicts:
             self.counts.stale_labels += 1
         return verdicts
 
@@ -133,16 +136,13 @@ class Join:
             _, identity = heapq.heappop(self._open)
             if identity in self.fates:
                 continue
-            labels = self.labels.get(identity.id)
-            late = max(labels, key=force_of) if labels else None
-            kind = OutcomeKind.EXPIRED if late is None else OutcomeKind.LATE
-            decided.append(self._decide(identity, kind, late))
+            decided.append(self._expire(identity))
         while self._alone and self._alone[0][0] + self.horizon < watermark:
             _, name = heapq.heappop(self._alone)
             if name in self.unmatched or any(Identity(name, origin) in self.predicted for origin in Origin):
                 continue
             self.unmatched.add(name)
-            first = self.labels[name][0]
+            first = min(self.labels[name], key=force_of)
             decided.append(LabelUnmatched(id=name, time=first.time, label=first.label))
         return decided
 
@@ -150,10 +150,6 @@ class Join:
         """The counts since they were last taken."""
         counts, self.counts = self.counts, Counts()
         return counts
-
-    def waiting(self) -> int:
-        """Predictions without a verdict."""
-        return len(self.predicted) - len(self.fates)
 
     def restore(
         self,
@@ -182,8 +178,9 @@ class Join:
             if identity not in self.fates
         ]
         self._alone = [
-            (labels[0].time, name)
+            (label.time, name)
             for name, labels in self.labels.items()
+            for label in labels
             if name not in self.unmatched
             and not any(Identity(name, origin) in self.predicted for origin in Origin)
         ]
@@ -201,17 +198,29 @@ class Join:
     def _judge(self, identity: Identity, label: Label) -> Verdict | None:
         """What a new label changes for a prediction."""
         fate = self.fates.get(identity)
-        if not self._in_time(identity, label):
-            # Before expiry it only waits to be named; after it, the first one is recorded.
-            if fate is not None and fate.kind is OutcomeKind.EXPIRED:
-                return self._decide(identity, OutcomeKind.LATE, label)
-            return None
+        in_time = self._in_time(identity, label)
         if fate is None:
-            return self._decide(identity, OutcomeKind.LABELLED, label)
-        if fate.kind in (OutcomeKind.EXPIRED, OutcomeKind.LATE) or (fate.force or (0, b"")) < force_of(label):
+            # One too late waits to be named until the prediction has expired.
+            return self._decide(identity, OutcomeKind.LABELLED, label) if in_time else None
+        was_in_time = fate.kind not in (OutcomeKind.EXPIRED, OutcomeKind.LATE)
+        if in_time == was_in_time and fate.force is not None and force_of(label) <= fate.force:
+            return None
+        if in_time:
             return self._decide(identity, OutcomeKind.REVISED, label)
-        return None
+        return None if was_in_time else self._decide(identity, OutcomeKind.LATE, label)
+
+    def _expire(self, identity: Identity) -> Verdict:
+        """The horizon of a prediction without a verdict has passed."""
+        # Only a horizon that has grown since a label came leaves one here that is in time.
+        best = self._in_force(identity)
+        if best is not None:
+            return self._decide(identity, OutcomeKind.LABELLED, best)
+        late = max(self.labels.get(identity.id, ()), key=force_of, default=None)
+        kind = OutcomeKind.EXPIRED if late is None else OutcomeKind.LATE
+        return self._decide(identity, kind, late)
 
     def _decide(self, identity: Identity, kind: OutcomeKind, label: Label | None) -> Verdict:
+        if not any(Identity(identity.id, origin) in self.fates for origin in Origin):
+            self.counts.stale_labels += len(self.labels.get(identity.id, ())) - (label is not None)
         self.fates[identity] = Fate(kind, None if label is None else force_of(label))
         return Verdict(self.predicted[identity], kind, label)
