@@ -7,17 +7,17 @@ does not end where the payload ends has read something else than was written.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import fastavro
-from fastavro.schema import SchemaParseException
 
 from penstock.kernel.errors import Invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 MARK: Final = b"\xc3\x01"
 HEADER: Final = 10
@@ -43,14 +43,15 @@ class Schema:
     __slots__ = ("fingerprint", "header", "name", "parsed", "raw", "text")
 
     def __init__(self, text: str | bytes) -> None:
-        self.text = text if isinstance(text, str) else text.decode()
         try:
+            self.text = text if isinstance(text, str) else text.decode()
             self.raw: Any = json.loads(self.text)
             refuse_bombs(self.raw)
-            canonical = fastavro.schema.to_parsing_canonical_form(self.raw)
-            self.fingerprint = bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
+            self.fingerprint = _fingerprint(fastavro.schema.to_parsing_canonical_form(self.raw))
             self.parsed = fastavro.parse_schema(_plain(self.raw))
-        except (ValueError, KeyError, TypeError, SchemaParseException) as error:
+        except Invalid:
+            raise
+        except Exception as error:  # as below, and nesting without end among them
             raise Invalid(f"not an Avro schema: {error}", reason="schema") from error
         self.name = fastavro.schema.fullname(self.raw) if isinstance(self.raw, dict) else str(self.raw)
         self.header = MARK + self.fingerprint
@@ -117,36 +118,82 @@ def read_container(file: BinaryIO) -> Iterator[Any]:
             yield fastavro.schemaless_reader(body, parsed, None)
 
 
-def refuse_bombs(schema: Any, inside: tuple[str, ...] = ()) -> int:
+def refuse_bombs(schema: Any) -> int:
     """The least bytes a value of this schema takes; refuses what can grow without bytes.
 
     Raises:
-        Invalid: a type within itself, or an array whose items take no bytes.
+        Invalid: a type within itself, a record that takes no bytes, or an array whose items take none.
 
     >>> refuse_bombs({"type": "array", "items": "null"})
     Traceback (most recent call last):
     ...
     penstock.kernel.errors.Invalid: items of an array that take no bytes are refused
     """
+    return _least(schema, {}, "")
+
+
+_PRIMITIVE: Final = {
+    "null": 0, "boolean": 1, "int": 1, "long": 1, "float": 4, "double": 8, "bytes": 1, "string": 1,
+}  # fmt: skip
+
+
+def _least(schema: Any, known: dict[str, int | None], space: str) -> int:
+    """As `refuse_bombs`; `known` has the types so far by full name, None for those being looked at."""
     if isinstance(schema, str):
-        if schema in inside or any(name.rpartition(".")[2] == schema for name in inside):
-            raise Invalid(f"type {schema} within itself is refused", reason="schema")
-        return {"null": 0, "float": 4, "double": 8}.get(schema, 1)
+        return _PRIMITIVE[schema] if schema in _PRIMITIVE else _named(schema, known, space)
     if isinstance(schema, list):
         for each in schema:
-            refuse_bombs(each, inside)
+            _least(each, known, space)
         return 1
     kind = schema["type"]
-    if kind in ("record", "error"):
-        within = (*inside, str(schema["name"]))
-        return sum(refuse_bombs(field["type"], within) for field in schema["fields"])
-    if kind == "array" and not refuse_bombs(schema["items"], inside):
-        raise Invalid("items of an array that take no bytes are refused", reason="schema")
+    if kind == "array":
+        if not _least(schema["items"], known, space):
+            raise Invalid("items of an array that take no bytes are refused", reason="schema")
+        return 1
     if kind == "map":
-        refuse_bombs(schema["values"], inside)
-    if kind == "fixed":
-        return int(schema["size"])
-    return 1 if kind in ("array", "map", "enum") else refuse_bombs(kind, inside)
+        _least(schema["values"], known, space)
+        return 1
+    if kind in ("record", "error", "enum", "fixed"):
+        return _least_named(schema, known, space)
+    return _least(kind, known, space)
+
+
+def _least_named(schema: Any, known: dict[str, int | None], space: str) -> int:
+    name = str(schema["name"])
+    full = name if "." in name else _within(name, str(schema.get("namespace", space)))
+    known[full] = None
+    match schema["type"]:
+        case "enum":
+            least = 1
+        case "fixed":
+            least = int(schema["size"])
+        case _:
+            inner = full.rpartition(".")[0]
+            least = sum(_least(field["type"], known, inner) for field in schema["fields"])
+    if least < 1:
+        raise Invalid(f"type {full} takes no bytes, which is refused", reason="schema")
+    known[full] = least
+    return least
+
+
+def _named(name: str, known: Mapping[str, int | None], space: str) -> int:
+    full = name if "." in name else _within(name, space)
+    if full not in known:
+        raise Invalid(f"type {name} is not known where it is named", reason="schema")
+    least = known[full]
+    if least is None:
+        raise Invalid(f"type {name} within itself is refused", reason="schema")
+    return least
+
+
+def _within(name: str, space: str) -> str:
+    return f"{space}.{name}" if space else name
+
+
+@functools.lru_cache(maxsize=1024)
+def _fingerprint(canonical: str) -> bytes:
+    """Remembered, as fastavro takes most of a millisecond for one, and a process meets each many times."""
+    return bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
 
 
 def _plain(node: Any) -> Any:

@@ -8,6 +8,7 @@ times the number of features of the payload, so that a batch decodes with one `n
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -56,8 +57,13 @@ class RowCodec(Generic[Row]):
         self.layout = schema.name.rpartition("_")[2]
         self._width = 8 * len(self.names)
         self._head = Schema(json.dumps({**schema.raw, "fields": fields[:-1]}))
-        self._build = _builder(head)
-        self._plain = _unbuilder(head)
+        own = json.loads(SCHEMAS[head.__name__])
+        own |= {"name": schema.raw["name"], "namespace": schema.raw.get("namespace", "")}
+        reader = Schema(json.dumps({**own, "fields": own["fields"][:-1]}))
+        self._reader = None if reader.fingerprint == self._head.fingerprint else reader
+        kind: Any = head
+        self._build = _builder(kind)
+        self._plain = _unbuilder(kind)
 
     def encode(self, heads: Iterable[Row], matrix: NDArray[np.float64]) -> list[bytes]:
         """Payloads of rows; `matrix` has the shape (rows, features), NaN = missing."""
@@ -75,7 +81,7 @@ class RowCodec(Generic[Row]):
         """
         if len(payload) < HEADER + self._width:
             raise Invalid(f"{len(payload)} bytes are too few for a {self.schema.name}", reason="undecodable")
-        head: Row = self._build(self._head.read(payload[HEADER : -self._width]))
+        head: Row = self._build(self._head.read(payload[HEADER : -self._width], self._reader))
         return head
 
     def matrix(self, payloads: Sequence[bytes]) -> NDArray[np.float64]:
@@ -174,6 +180,8 @@ class Codec:
         )
 
     def _learn_rows(self, schema: Schema, kind: str) -> None:
+        if not _ends_in_features(schema.raw):
+            raise Invalid(f"{schema.name} does not end in the features of a row", reason="schema")
         rows: RowCodec[Any] = RowCodec(schema, getattr(records, kind))
         self._readers[schema.fingerprint] = lambda payload: Decoded(rows.head(payload), rows)
 
@@ -196,6 +204,16 @@ def row_schema(kind: str, pipeline: str, layout: str, names: Sequence[str]) -> S
     return Schema(json.dumps(raw, separators=(",", ":")))
 
 
+def _ends_in_features(raw: Any) -> bool:
+    """Whether the last field is a record of doubles, as a matrix needs it."""
+    fields = raw.get("fields") if isinstance(raw, dict) else None
+    values = fields[-1]["type"] if fields else None
+    if not isinstance(values, dict) or values["type"] != "record":
+        return False
+    return all(field["type"] == "double" for field in values["fields"])
+
+
+@functools.cache
 def _builder(kind: Any) -> Callable[[Any], Any]:
     """From fastavro's plain values to the annotated type."""
     origin = typing.get_origin(kind)
@@ -222,6 +240,7 @@ def _builder(kind: Any) -> Callable[[Any], Any]:
     return kind if isinstance(kind, type) and issubclass(kind, StrEnum) else _same
 
 
+@functools.cache
 def _unbuilder(kind: Any) -> Callable[[Any], Any]:
     """The way back: what fastavro writes."""
     origin = typing.get_origin(kind)
