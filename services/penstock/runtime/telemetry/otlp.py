@@ -42,6 +42,7 @@ _SERVER_ERRORS: Final = frozenset(
     {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 )
 _CLOSE_SECONDS: Final = 2.0
+_DEAF: Final = logging.NullHandler()
 
 
 class Exported:
@@ -208,7 +209,9 @@ class Exported:
         closing = Thread(target=self._shut, name="telemetry-close", daemon=True)
         closing.start()
         closing.join(_CLOSE_SECONDS)
+        # An export that is still retried has nobody to complain to; without a handler it would write to stderr.
         self._sdk.removeHandler(self._complaints)
+        self._sdk.addHandler(_DEAF)
 
     def _shut(self) -> None:
         for provider in self._providers:
