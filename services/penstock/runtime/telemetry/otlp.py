@@ -209,7 +209,7 @@ class Exported:
         closing = Thread(target=self._shut, name="telemetry-close", daemon=True)
         closing.start()
         closing.join(_CLOSE_SECONDS)
-        # An export that is still retried has nobody to complain to; without a handler it would write to stderr.
+        # An export that is still retried complains to nobody; without a handler it would write to stderr.
         self._sdk.removeHandler(self._complaints)
         self._sdk.addHandler(_DEAF)
 
