@@ -179,7 +179,10 @@ def _least_named(schema: Any, known: dict[str, int | None], space: str) -> int:
 def _named(name: str, known: Mapping[str, int | None], space: str) -> int:
     full = name if "." in name else _within(name, space)
     if full not in known:
-        raise Invalid(f"type {name} is not known where it is named", reason="schema")
+        raise Invalid(
+            f"not an Avro schema: it names the type {name!r} before or without saying what it is",
+            reason="schema",
+        )
     least = known[full]
     if least is None:
         raise Invalid(f"type {name} within itself is refused", reason="schema")
