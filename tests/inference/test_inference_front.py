@@ -178,7 +178,7 @@ def test_grpc_goes_on_while_the_broker_is_away(world: World) -> None:
     run(world.replica())
     with fronted(world) as front:
         front.client.predict(ROW, id="before")
-        until(lambda: logged(world))
+        until(lambda: logged(world) and health.serving(front.address))
         world.broker.away = True
         for number in range(5):
             assert front.client.predict(ROW, id=f"dark-{number}").scores == (0.25,)
