@@ -15,7 +15,7 @@ from penstock.runtime import names
 from penstock.runtime.settings import Settings, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 
@@ -77,9 +77,9 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
 }
 
 
-def filled(text: str) -> str:
+def filled(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
     """The text with every table it has a place for."""
-    for name, table in TABLES.items():
+    for name, table in tables.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         before, found, rest = text.partition(begin)
         if found:
