@@ -40,12 +40,15 @@ def readable(line: str) -> str:
     if not event:
         return line
     trace = str(fields.pop("exception", ""))
-    rest = " ".join(
-        f"{key}={value if isinstance(value, str) else as_json(value)}" for key, value in fields.items()
-    )
+    fields.pop("service", None)  # the prefix says it
+    rest = " ".join(f"{key}={_shown(value)}" for key, value in fields.items())
     clock = stamp.partition("T")[2][:8]
     head = " ".join(part for part in (clock, f"{level:<7}" if level else "", event, rest) if part)
     return f"{head}\n{trace}".rstrip() if trace else head
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) and value and not set(value) & set(' "=') else as_json(value)
 
 
 def _take(fields: dict[str, object], names: tuple[str, ...]) -> str:

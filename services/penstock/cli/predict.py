@@ -75,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
                 ]
     except Fault as fault:
         raise Failure(f"{address}: {fault}", ENDINGS.get(fault.code, Exit.FAILED)) from fault
+    except (TypeError, ValueError) as error:  # a column of two kinds, a row without any value
+        raise Failure(str(error), Exit.INVALID) from error
     emit([shown(prediction) for prediction in found], args.output)
     return Exit.OK
 

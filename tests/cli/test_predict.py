@@ -1,0 +1,145 @@
+"""`predict` against a server that answers as inference does."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import grpc  # type: ignore[import-untyped] # it ships no types
+import pytest
+
+from penstock.cli import main, predict
+from penstock.cli.exits import Exit, Failure
+from penstock.cli.process import Process
+from penstock.cli.state import State, write_state
+from penstock.contracts import oip_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Server:
+    """Answers every row with its place, or refuses as it is told."""
+
+    def __init__(self) -> None:
+        self.requests: list[oip_pb2.ModelInferRequest] = []
+        self.refuses: tuple[grpc.StatusCode, str] | None = None
+        self._server = grpc.server(ThreadPoolExecutor(max_workers=1))
+        handler = grpc.unary_unary_rpc_method_handler(
+            self._infer,
+            request_deserializer=oip_pb2.ModelInferRequest.FromString,
+            response_serializer=oip_pb2.ModelInferResponse.SerializeToString,
+        )
+        service = grpc.method_handlers_generic_handler(
+            "inference.GRPCInferenceService", {"ModelInfer": handler}
+        )
+        self._server.add_generic_rpc_handlers((service,))
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop(0).wait()
+
+    def _infer(self, request: oip_pb2.ModelInferRequest, context: Any) -> oip_pb2.ModelInferResponse:
+        self.requests.append(request)
+        if self.refuses:
+            context.abort(*self.refuses)
+        rows = request.inputs[0].shape[0]
+        response = oip_pb2.ModelInferResponse(model_name=request.model_name, model_version="3")
+        response.parameters["route_epoch"].int64_param = 9
+        scores = response.outputs.add(name="scores", datatype="FP32", shape=[rows, 1])
+        scores.contents.fp32_contents.extend(row / 4 for row in range(rows))
+        versions = response.outputs.add(name="model_version", datatype="INT64", shape=[rows])
+        versions.contents.int64_contents.extend([3] * rows)
+        roles = response.outputs.add(name="role", datatype="BYTES", shape=[rows])
+        roles.contents.bytes_contents.extend([b"champion"] * rows)
+        ids = response.outputs.add(name="id", datatype="BYTES", shape=[rows])
+        ids.contents.bytes_contents.extend(f"id-{row}".encode() for row in range(rows))
+        return response
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.stop()
+
+
+def sent(request: oip_pb2.ModelInferRequest) -> dict[str, list[Any]]:
+    return {
+        tensor.name: list(getattr(tensor.contents, field))
+        for tensor in request.inputs
+        for field in ("bytes_contents", "fp64_contents")
+        if getattr(tensor.contents, field)
+    }
+
+
+def test_pairs_are_one_row_with_its_id_and_time(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["flights", "carrier=UA", "distance=1400", "temp=", "--id", "mine", "--event-time"]
+    code = main(["predict", *words, "2013-01-01T05:00:00Z", "--address", server.address, "-o", "json"])
+    assert code == Exit.OK
+    [request] = server.requests
+    assert sent(request) == {"carrier": [b"UA"], "distance": [1400.0]}
+    assert request.id == "mine"
+    assert request.parameters["event_time"].int64_param == 1357016400000
+    assert json.loads(capsys.readouterr().out) == [
+        {"id": "id-0", "scores": [0.0], "version": 3, "role": "champion", "epoch": 9}
+    ]
+
+
+def test_every_record_of_a_file_is_asked_for_in_batches(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("age,plan\n" + "41,pro\n" * (predict.ROWS + 1))
+    code = main(["predict", "churn", "--file", str(file), "--address", server.address, "-o", "json"])
+    assert code == Exit.OK
+    assert len(json.loads(capsys.readouterr().out)) == predict.ROWS + 1
+    assert [request.inputs[0].shape[0] for request in server.requests] == [predict.ROWS, 1]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, Exit.INVALID),
+        (grpc.StatusCode.NOT_FOUND, Exit.NOT_FOUND),
+        (grpc.StatusCode.UNAVAILABLE, Exit.UNREACHABLE),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, Exit.TIMEOUT),
+        (grpc.StatusCode.INTERNAL, Exit.FAILED),
+    ],
+)
+def test_every_status_is_an_exit_code_and_one_line(
+    status: grpc.StatusCode, code: Exit, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.refuses = status, "this is why"
+    assert main(["predict", "churn", "age=1", "--address", server.address]) == code
+    assert capsys.readouterr().err == f"{server.address}: this is why\n"
+
+
+def test_a_row_that_cannot_be_sent_is_invalid(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "churn", "age=", "--address", server.address]) == Exit.INVALID
+    assert "give at least one feature" in capsys.readouterr().err
+    assert not server.requests
+
+
+def test_wrong_usage_says_what_was_expected(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "churn"]) == Exit.USAGE
+    assert main(["predict", "churn", "age"]) == Exit.USAGE
+    assert "'age' is no feature, expected NAME=VALUE" in capsys.readouterr().err
+    with pytest.raises(Failure):
+        predict.pair("=1")
+
+
+def test_inference_is_where_it_was_said_else_the_environment_else_where_up_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert predict.grpc_address(None, environment={}) == predict.DEFAULT
+    folder = tmp_path / ".penstock"
+    folder.mkdir()
+    write_state(folder, State(supervisor=Process(pid=1), bootstrap="", grpc="127.0.0.1:7", processes={}))
+    assert predict.grpc_address(None, environment={}) == "127.0.0.1:7"
+    assert predict.grpc_address(None, environment={"PENSTOCK_GRPC": "a:1"}) == "a:1"
+    assert predict.grpc_address("b:2", environment={"PENSTOCK_GRPC": "a:1"}) == "b:2"
