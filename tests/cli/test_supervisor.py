@@ -199,6 +199,60 @@ def test_nothing_is_left_running_when_the_supervisor_is_killed() -> None:
         assert child.wait(SOON)
 
 
+TOLD = """
+import sys
+from penstock.cli.interrupts import Terminated, forever, terminable
+from penstock.cli.supervisor import Child, Supervisor
+log = lambda name, line: print(line, flush=True)
+toy = Child(name="toy", argv=(sys.executable, "-c", sys.argv[1]), grace=600)
+try:
+    with terminable(), Supervisor(log=log) as supervisor:
+        supervisor.start(toy)
+        forever()
+except Terminated:
+    sys.exit(7)
+except KeyboardInterrupt:
+    sys.exit(8)
+"""
+
+
+def told(code: str) -> tuple[subprocess.Popen[str], Process]:
+    """A supervisor in a process of its own, and its child, which has said its pid."""
+    outer = subprocess.Popen([sys.executable, "-c", TOLD, code], stdout=subprocess.PIPE, text=True)
+    assert outer.stdout is not None
+    return outer, Process.of(int(outer.stdout.readline()))
+
+
+SAYS_ITS_PID = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
+SAYS_ITS_PID_AND_IS_DEAF = """
+import os, signal
+def deaf(*_): print("no", flush=True)
+signal.signal(signal.SIGTERM, deaf)
+print(os.getpid(), flush=True)
+while True: signal.pause()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 7), (signal.SIGHUP, 7), (signal.SIGINT, 8)])
+def test_a_signal_stops_everything_in_good_order(number: signal.Signals, code: int) -> None:
+    outer, child = told(SAYS_ITS_PID)
+    with outer:
+        outer.send_signal(number)
+        assert outer.wait(SOON) == code
+        assert not child.alive()
+
+
+def test_a_second_signal_does_not_wait_for_what_does_not_stop() -> None:
+    outer, child = told(SAYS_ITS_PID_AND_IS_DEAF)
+    with outer:
+        outer.send_signal(signal.SIGINT)
+        assert outer.stdout is not None
+        assert outer.stdout.readline() == "no\n"
+        outer.send_signal(signal.SIGINT)
+        assert outer.wait(SOON) == 8
+        assert not child.alive()
+
+
 def test_a_pid_is_not_mistaken_for_its_namesake() -> None:
     me = Process.of(os.getpid())
     assert me.alive()

@@ -114,6 +114,8 @@ def _explain(error: Exception) -> tuple[str, int]:
             return str(error), Exit.INVALID
         case Unavailable():
             return str(error), Exit.UNREACHABLE
+        case ModuleNotFoundError(name=str() as name) if not name.startswith("penstock"):
+            return f"this needs the package {name!r}: install penstock[all]", Exit.FAILED
         case OSError(filename=str() as name, strerror=str() as why):
             return f"{name}: {why}", Exit.NOT_FOUND if isinstance(error, FileNotFoundError) else Exit.FAILED
         case _:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from penstock.broker import BrokerError, prepare, wait_ready
 from penstock.broker.launch import last_error
+from penstock.broker.ports import HOST, is_free
 from penstock.cli.address import reach
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.process import Process
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from penstock.cli.supervisor import Log, Status
 
 BROKER = "broker"
-HOST = "127.0.0.1"
 READY_WITHIN = 60.0
 """Seconds for the broker, and again for the services; it takes 2 and 3, but more on a busy machine."""
 BROKER_STARTS = 3
@@ -71,7 +71,9 @@ class Stack:
 
     def __enter__(self) -> Self:
         claim(self.plan.folder, self._say)
-        _require_free(self.plan.grpc_port)
+        if self.plan.kafka_port is not None and not self.plan.broker:
+            _require_free(self.plan.kafka_port, "--port")
+        _require_free(self.plan.grpc_port, "--grpc-port")
         try:
             self._start_broker()
             self._create_topics()
@@ -186,15 +188,9 @@ def end_leftovers(state: State, say: Callable[[str], None]) -> None:
             running.process.wait(10)
 
 
-def _require_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise Failure(
-                f"port {port} on {HOST} is taken: choose another one with --grpc-port", Exit.CONFLICT
-            ) from error
+def _require_free(port: int, option: str) -> None:
+    if not is_free(port):
+        raise Failure(f"port {port} on {HOST} is taken: choose another one with {option}", Exit.CONFLICT)
 
 
 def _listens(port: int) -> bool:

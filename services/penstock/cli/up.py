@@ -25,7 +25,9 @@ GRPC_PORT = 8001
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--broker", metavar="HOST:PORT", help="use this Kafka instead of starting one")
+    parser.add_argument(
+        "--broker", metavar="HOST:PORT", help="use this Kafka (or PENSTOCK_BROKER) instead of starting one"
+    )
     parser.add_argument(
         "--data",
         type=Path,

@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
     if args.days < 1 or args.every < 1:
         raise Failure("--days and --every have to be 1 or more", Exit.USAGE)
     folder = args.data.absolute() if args.data else Path(tempfile.mkdtemp(prefix="penstock-demo-"))
+    if args.data and folder.exists() and any(folder.iterdir()):
+        raise Failure(f"{folder} is not empty: the demo begins at the beginning", Exit.CONFLICT)
     keep = bool(args.data or args.keep)
     try:
         report = tell(folder, args.days, args.every)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 PER_SECOND = 20.0
 AGAIN_SECONDS = 0.2
 """Before an id is asked once more whose answer did not come."""
-RETRIED = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "NOT_FOUND"})
-"""What a process makes of a call that was killed, is starting, or has not heard of the pipeline yet."""
+RETRIED = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "NOT_FOUND"})
+"""What a process makes of a call that is killed, busy, starting, or has not heard of the pipeline yet."""
 
 
 class Asker:
