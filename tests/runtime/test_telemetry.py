@@ -248,7 +248,7 @@ class TestMetrics:
             frozenset(
                 {
                     "messaging.destination.name": FEATURES,
-                    "messaging.destination.partition.id": 1,
+                    "messaging.destination.partition.id": "1",
                     "messaging.consumer.group.name": GROUP,
                 }.items()
             ): 7

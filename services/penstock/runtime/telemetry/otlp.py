@@ -249,6 +249,10 @@ def _operation(operation: str, topics: Iterable[str], group: str = "") -> dict[s
 
 def _wire(metric: Metric, attributes: Mapping[str, Any]) -> dict[str, Any]:
     wire: dict[str, Any] = {names.WIRE[word]: value for word, value in attributes.items()}
+    if (partition := attributes.get("partition")) is not None:
+        wire[names.WIRE["partition"]] = str(
+            partition
+        )  # a string by the conventions: other systems name theirs
     if metric.name.startswith("messaging."):
         wire[names.SYSTEM] = "kafka"
     if metric.name.startswith("rpc."):
