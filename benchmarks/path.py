@@ -191,23 +191,8 @@ def measure(*, rounds: int, rows: int) -> dict[str, float]:
                 tenant.start()
                 stack.callback(tenant.close)
                 tenant.round(WARM)
-            seconds: dict[str, list[float]] = {tenant.name: [] for tenant in tenants}
-            for number in range(rounds):
-                if number and time.perf_counter() - began > BUDGET:
-                    break
-                for tenant in tenants if number % 2 else reversed(tenants):
-                    seconds[tenant.name].append(tenant.round(rows))
-                    _say(f"round {number + 1}: {tenant.name} {rows / seconds[tenant.name][-1]:,.0f} rows/s")
-            rates = {name: rows / statistics.median(times) for name, times in seconds.items()}
-            ratios = [
-                other / ours
-                for ours, other in zip(seconds[exactly.name], seconds[at_least.name], strict=True)
-            ]
-            memory = {"rss_mb_kafka": _megabytes(kafka.pid)}
-            for name, status in supervisor.states().items():
-                tenant_name, _, service = name.partition(" ")
-                if tenant_name == exactly.name and status.process is not None:
-                    memory[f"rss_mb_{service}"] = _megabytes(status.process.pid)
+            seconds = _alternate(tenants, rounds=rounds, rows=rows, until=began + BUDGET)
+            memory = {"rss_mb_kafka": _megabytes(kafka.pid), **_memory(supervisor, exactly.name)}
             restarts = sum(status.restarts for status in supervisor.states().values())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -218,16 +203,38 @@ def measure(*, rounds: int, rows: int) -> dict[str, float]:
     for line in lines:
         if '"level": "info"' not in line:
             _say(line)
+    rates = {name: rows / statistics.median(times) for name, times in seconds.items()}
+    pairs = zip(seconds[exactly.name], seconds[at_least.name], strict=True)
     return {
         "rows_per_s": round(rates[exactly.name], 1),
         "rows_per_s_at_least_once": round(rates[at_least.name], 1),
-        "eos_overhead": round(1 - statistics.median(ratios), 4),
+        "eos_overhead": round(1 - statistics.median(other / ours for ours, other in pairs), 4),
         "repeats_at_least_once": at_least.repeats,
         **memory,
-        "rounds": len(ratios),
+        "rounds": len(seconds[exactly.name]),
         "rows_per_round": rows,
         "cores": CORES,
         "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def _alternate(tenants: Sequence[Tenant], *, rounds: int, rows: int, until: float) -> dict[str, list[float]]:
+    """Seconds of each round, by tenant; who begins alternates too."""
+    seconds: dict[str, list[float]] = {tenant.name: [] for tenant in tenants}
+    for number in range(rounds):
+        if number and time.perf_counter() > until:
+            break
+        for tenant in tenants if number % 2 else reversed(tenants):
+            seconds[tenant.name].append(tenant.round(rows))
+            _say(f"round {number + 1}: {tenant.name} {rows / seconds[tenant.name][-1]:,.0f} rows/s")
+    return seconds
+
+
+def _memory(supervisor: Supervisor, tenant: str) -> dict[str, float]:
+    return {
+        f"rss_mb_{name.removeprefix(f'{tenant} ')}": _megabytes(status.process.pid)
+        for name, status in supervisor.states().items()
+        if name.startswith(f"{tenant} ") and status.process is not None
     }
 
 
