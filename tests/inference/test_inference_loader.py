@@ -109,7 +109,7 @@ def test_a_version_is_loaded_and_answers(shop: Shop) -> None:
     shop.route(epoch=1, champion=0)
     serving = shop.serving()
     scored = serving.score(["a"], NAMES, np.zeros((1, len(NAMES))))
-    assert scored.of(0, 0) == (0.25,)
+    assert scored.said(0) == [(0.25,)]
 
 
 def test_before_a_route_there_is_nothing_to_wait_for(shop: Shop) -> None:

@@ -12,7 +12,6 @@ from penstock.inference.log import PredictionLog
 from penstock.inference.notices import Notices
 from penstock.inference.oip import infer
 from penstock.inference.tally import Tally
-from penstock.runtime import names
 from penstock.runtime.broker import Message, Topic
 from penstock.runtime.codec import Codec
 from penstock.runtime.errors import Unavailable
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from penstock.inference.oip import Served
+    from penstock.runtime import names
 
 ROW = [12.5, 2.0, 1.0, 12.0, float("nan")]
 

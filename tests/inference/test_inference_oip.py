@@ -247,7 +247,7 @@ def test_before_version_0() -> None:
         (
             request({"distnce": ("FP32", [1], [1.0])}),
             "distnce",
-            "is no feature of 'trips' (did you mean 'distance'?)",
+            "is no feature of the pipeline (did you mean 'distance'?)",
         ),
         (request({"distance": ("BYTES", [1], [b"far"])}), "distance", "is BYTES, expected a numeric type"),
         (request({"distance": ("BOOL", [1], [True])}), "distance", "is BOOL, expected a numeric type"),

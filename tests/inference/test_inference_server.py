@@ -132,7 +132,7 @@ def server() -> Iterator[Running]:
         yield up
 
 
-def until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], Any]) -> None:
     """Wait for what another thread is about to do."""
     deadline = time.monotonic() + 20
     while not condition():

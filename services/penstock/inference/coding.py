@@ -16,68 +16,25 @@ of such a name comes first.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from penstock.inference.faults import Fault, Violation, wrong
+from penstock.inference.layout import Bounds, Layout
 from penstock.kernel.features import FloatArray, Vectors, vectorise_columns
-from penstock.kernel.kinds import Boolean, Category, Feature, Number, TimePart
+from penstock.kernel.kinds import Boolean, Category, Feature, Number
 from penstock.kernel.mistakes import nearest
-
-if TYPE_CHECKING:
-    from penstock.kernel.pipeline import Pipeline
 
 PACKED: Final = "features"
 IDS: Final = "id"
 TIMES: Final = "event_time"
 
 Tensors = Mapping[str, NDArray[Any]]
-_LARGEST: Final = float(np.finfo(np.float32).max)
 _SHOWN: Final = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """What coded values may be, by column: shape (features,) each."""
-
-    low: FloatArray
-    high: FloatArray
-    whole: NDArray[np.intp]
-    number: NDArray[np.bool_]
-    required: NDArray[np.bool_]
-
-
-@lru_cache(maxsize=256)
-def bounds(features: tuple[Feature, ...]) -> Bounds:
-    """The bounds of these features; a code beyond them is nonsense, a number beyond them is missing."""
-    low, high, whole = [], [], []
-    for index, feature in enumerate(features):
-        match feature.kind:
-            case Number(min=least, max=most):
-                low.append(-_LARGEST if least is None else least)
-                high.append(_LARGEST if most is None else most)
-            case Category(values=values):
-                low.append(0.0)
-                high.append(float(len(values or ())))
-                whole.append(index)
-            case Boolean():
-                low.append(0.0)
-                high.append(1.0)
-                whole.append(index)
-            case TimePart():
-                low.append(-_LARGEST)
-                high.append(_LARGEST)
-    return Bounds(
-        low=np.array(low),
-        high=np.array(high),
-        whole=np.array(whole, dtype=np.intp),
-        number=np.array([isinstance(feature.kind, Number) for feature in features]),
-        required=np.array([feature.kind.required for feature in features]),
-    )
+_OURS: Final = frozenset({PACKED, IDS, TIMES})
 
 
 def row_count(tensors: Tensors) -> int:
@@ -99,27 +56,26 @@ def row_count(tensors: Tensors) -> int:
     return count
 
 
-def special(pipeline: Pipeline, name: str, tensors: Tensors) -> NDArray[Any] | None:
+def special(layout: Layout, name: str, tensors: Tensors) -> NDArray[Any] | None:
     """The tensor that goes by one of our own names, unless a feature has that name."""
-    return None if name in pipeline.feature_names else tensors.get(name)
+    return None if name in layout.by_name else tensors.get(name)
 
 
-def code(pipeline: Pipeline, tensors: Tensors, times: NDArray[np.int64]) -> Vectors:
+def code(layout: Layout, tensors: Tensors, times: NDArray[np.int64]) -> Vectors:
     """The feature vectors of the rows.
 
     Args:
-        pipeline: the applied spec.
+        layout: of the pipeline.
         tensors: as read from the request; `id` and `event_time` are left aside.
         times: event time of each row, milliseconds since 1970.
 
     Raises:
         Fault: INVALID_ARGUMENT, naming the tensors that are unknown or have a wrong type, shape or value.
     """
-    packed = special(pipeline, PACKED, tensors)
-    ours = {PACKED, IDS, TIMES} - set(pipeline.feature_names)
-    given = {name: values for name, values in tensors.items() if name not in ours}
+    packed = special(layout, PACKED, tensors)
+    given = {name: values for name, values in tensors.items() if name not in _OURS or name in layout.by_name}
     if packed is None:
-        return _by_name(pipeline, given, times)
+        return _by_name(layout, given, times)
     if given:
         raise Fault(
             "INVALID_ARGUMENT",
@@ -128,38 +84,40 @@ def code(pipeline: Pipeline, tensors: Tensors, times: NDArray[np.int64]) -> Vect
                 for name in given
             ],
         )
-    width = len(pipeline.features)
+    width = len(layout.features)
     if packed.dtype.kind not in "fiu":
         raise wrong(PACKED, "is not numeric, expected FP32 or FP64")
     if packed.shape != (len(times), width):
         raise wrong(PACKED, f"has shape {list(packed.shape)}, expected [{len(times)}, {width}]")
-    return coded(pipeline.features, packed)
+    return coded(layout.features, layout.bounds, packed)
 
 
-def coded(features: tuple[Feature, ...], matrix: NDArray[Any]) -> Vectors:
+def coded(features: tuple[Feature, ...], bounds: Bounds, matrix: NDArray[Any]) -> Vectors:
     """Codes, shape (rows, features), held to their bounds; a number out of its range is cleared.
 
     Raises:
         Fault: INVALID_ARGUMENT for a code that is none, or a required value that is missing.
     """
-    limits = bounds(features)
-    whole = matrix[:, limits.whole]
-    inside = (matrix >= limits.low) & (matrix <= limits.high)
-    if inside.all() and (whole == np.rint(whole)).all():
-        rows = matrix.astype(np.float32).astype(np.float64)
-        return Vectors(matrix=rows, cleared=((),) * len(rows), unseen=((),) * len(rows), invalid={})
     codes = matrix.astype(np.float64)
+    inside = (codes >= bounds.low) & (codes <= bounds.high)
+    whole = codes[:, bounds.whole]
+    if inside.all() and (whole == np.rint(whole)).all():
+        return _vectors(codes, ((),) * len(codes), exact=matrix.dtype == np.float32)
     missing = np.isnan(codes)
     outside = ~inside & ~missing
-    bad = outside & ~limits.number
-    bad[:, limits.whole] |= (whole != np.rint(whole)) & ~missing[:, limits.whole]
+    bad = outside & ~bounds.number
+    bad[:, bounds.whole] |= (whole != np.rint(whole)) & ~missing[:, bounds.whole]
     codes[outside] = np.nan
-    lost = np.isnan(codes) & limits.required & ~bad
+    lost = np.isnan(codes) & bounds.required & ~bad
     if bad.any() or lost.any():
         raise Fault("INVALID_ARGUMENT", violations=_complaints(features, matrix, bad=bad, lost=lost))
-    places: list[tuple[int, ...]] = [tuple(np.flatnonzero(line).tolist()) for line in outside]
-    rows = codes.astype(np.float32).astype(np.float64)
-    return Vectors(matrix=rows, cleared=tuple(places), unseen=((),) * len(rows), invalid={})
+    places = tuple(tuple(np.flatnonzero(line).tolist()) for line in outside)
+    return _vectors(codes, places, exact=False)
+
+
+def _vectors(codes: FloatArray, cleared: tuple[tuple[int, ...], ...], *, exact: bool) -> Vectors:
+    matrix = codes if exact else codes.astype(np.float32).astype(np.float64)
+    return Vectors(matrix=matrix, cleared=cleared, unseen=((),) * len(codes), invalid={})
 
 
 def _complaints(
@@ -178,16 +136,15 @@ def _complaints(
     return found
 
 
-def _by_name(pipeline: Pipeline, tensors: Tensors, times: NDArray[np.int64]) -> Vectors:
-    features = {feature.name: feature for feature in pipeline.features}
-    fields = {feature.field for feature in pipeline.features if _from_field(feature)} - features.keys()
+def _by_name(layout: Layout, tensors: Tensors, times: NDArray[np.int64]) -> Vectors:
+    features, fields = layout.by_name, layout.fields
     violations: list[Violation] = []
     columns: dict[str, Any] = {}
     codes: dict[str, NDArray[Any]] = {}
     for name, values in tensors.items():
         try:
             if name not in features and name not in fields:
-                raise wrong(name, f"is no feature of {pipeline.name!r}{_hint(name, [*features, *fields])}")
+                raise wrong(name, f"is no feature of the pipeline{_hint(name, [*features, *fields])}")
             if values.shape not in {(len(times),), (len(times), 1)}:
                 raise wrong(
                     name, f"has shape {list(values.shape)}, expected [{len(times)}] or [{len(times)}, 1]"
@@ -203,17 +160,17 @@ def _by_name(pipeline: Pipeline, tensors: Tensors, times: NDArray[np.int64]) -> 
             violations += fault.violations
     if violations:
         raise Fault("INVALID_ARGUMENT", violations=violations)
-    return _joined(pipeline, columns, codes, times)
+    return _joined(layout, columns, codes, times)
 
 
 def _joined(
-    pipeline: Pipeline,
+    layout: Layout,
     columns: Mapping[str, Any],
     codes: Mapping[str, NDArray[Any]],
     times: NDArray[np.int64],
 ) -> Vectors:
     """Code the columns that are not codes yet, and put both kinds in the order of the spec."""
-    rest = tuple(feature for feature in pipeline.features if feature.name not in codes)
+    rest = tuple(feature for feature in layout.features if feature.name not in codes)
     vectors = vectorise_columns(rest, columns, times)
     if vectors.invalid:
         several = len(times) > 1
@@ -226,19 +183,17 @@ def _joined(
         )
     if not codes:
         return vectors
-    done = tuple(feature for feature in pipeline.features if feature.name in codes)
-    ready = coded(done, np.column_stack([codes[feature.name].astype(np.float64) for feature in done]))
-    matrix = np.empty((len(times), len(pipeline.features)))
-    matrix[:, [feature.name not in codes for feature in pipeline.features]] = vectors.matrix
-    matrix[:, [feature.name in codes for feature in pipeline.features]] = ready.matrix
+    done = tuple(feature for feature in layout.features if feature.name in codes)
+    ready = coded(
+        done, Bounds.of(done), np.column_stack([codes[feature.name].astype(np.float64) for feature in done])
+    )
+    matrix = np.empty((len(times), len(layout.features)))
+    matrix[:, [feature.name not in codes for feature in layout.features]] = vectors.matrix
+    matrix[:, [feature.name in codes for feature in layout.features]] = ready.matrix
     # Only numbers are cleared, and numbers are never among the codes; but the places are those of the rest.
-    places = [index for index, feature in enumerate(pipeline.features) if feature.name not in codes]
+    places = [index for index, feature in enumerate(layout.features) if feature.name not in codes]
     cleared = tuple(tuple(places[column] for column in row) for row in vectors.cleared)
     return replace(vectors, matrix=matrix, cleared=cleared)
-
-
-def _from_field(feature: Feature) -> bool:
-    return isinstance(feature.kind, TimePart) and not feature.kind.at_event_time
 
 
 def _hint(name: str, known: list[str]) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.contracts.records import Origin, Prediction, Role, RouteChanged, Score
+from penstock.inference.layout import Layout
 from penstock.kernel.hashing import share_of
 
 if TYPE_CHECKING:
@@ -91,12 +92,14 @@ class Scored:
     scores: Mapping[int, FloatMatrix]
     failed: Mapping[int, str] = field(default_factory=dict)
 
-    def of(self, version: int, row: int) -> tuple[float, ...]:
-        """What one version says of one row, K numbers; empty where it failed."""
+    def said(self, version: int) -> list[tuple[float, ...]]:
+        """What one version says of each row; empty where it failed."""
         if version not in self.scores:
-            return ()
-        values = self.scores[version][row].tolist()
-        return tuple(values) if all(map(isfinite, values)) else ()
+            return [()] * len(self.answers)
+        values = self.scores[version]
+        if np.isfinite(values).all():
+            return list(map(tuple, values.tolist()))
+        return [tuple(row) if all(map(isfinite, row)) else () for row in values.tolist()]
 
     def why_not(self, version: int) -> str:
         """Why a version has no scores for a row."""
@@ -116,6 +119,10 @@ class Serving:
     pipeline: Pipeline
     route: RouteChanged
     models: Mapping[int, Loaded]
+    layout: Layout = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layout", Layout.of(self.pipeline))  # frozen, and worked out once
 
     def score(
         self,
@@ -159,10 +166,10 @@ def predictions(
 ) -> list[Prediction]:
     """One record for each row: the answer, and what every version of the route said of it."""
     routed = versions(serving.route)
+    said = {version: scored.said(version) for version in routed}
     found = []
     for row, (id_, time, without, answer) in enumerate(zip(ids, times, cleared, scored.answers, strict=True)):
-        said = {version: scored.of(version, row) for version in routed}
-        answered = bool(said.get(answer.version))
+        answered = bool(said[answer.version][row])
         found.append(
             Prediction(
                 id=id_,
@@ -171,7 +178,7 @@ def predictions(
                 epoch=serving.route.epoch,
                 version=answer.version if answered else None,
                 role=answer.role if answered else None,
-                scores=tuple(Score(version=version, values=values) for version, values in said.items()),
+                scores=tuple([Score(version=version, values=said[version][row]) for version in routed]),
                 error=None if answered else scored.why_not(answer.version),
                 cleared=without,
             )
@@ -194,10 +201,8 @@ STARTING: Final[Directory] = MappingProxyType({})
 
 
 @lru_cache(maxsize=1024)
-def _columns(names: tuple[str, ...], wanted: tuple[str, ...]) -> NDArray[np.intp] | None:
-    """Where each wanted column is, -1 for nowhere; None if all are in place already."""
-    if names == wanted:
-        return None
+def _columns(names: tuple[str, ...], wanted: tuple[str, ...]) -> NDArray[np.intp]:
+    """Where each wanted column is, -1 for nowhere."""
     places = {name: index for index, name in enumerate(names)}
     return np.array([places.get(name, -1) for name in wanted], dtype=np.intp)
 
@@ -208,9 +213,9 @@ def gather(rows: FloatMatrix, names: tuple[str, ...], wanted: tuple[str, ...]) -
     >>> gather(np.array([[1.0, 2.0]], dtype=np.float32), ("a", "b"), ("b", "new")).tolist()
     [[2.0, nan]]
     """
-    columns = _columns(names, wanted)
-    if columns is None:
+    if names == wanted:
         return rows
+    columns = _columns(names, wanted)
     gathered = rows[:, columns]
     gathered[:, columns < 0] = np.nan
     return gathered

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from penstock.runtime.errors import Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from penstock.runtime.broker import Broker, Message, Producer
 
 FLUSH_SECONDS: Final = 5.0

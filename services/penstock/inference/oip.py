@@ -112,9 +112,7 @@ def infer(directory: Directory, request: bytes, chance: Chance) -> tuple[bytes |
         Fault: nothing was scored, and nothing is to be logged.
     """
     asked = read(directory, request, chance)
-    scored = asked.serving.score(
-        asked.ids, asked.serving.pipeline.feature_names, asked.vectors.matrix, pin=asked.pin
-    )
+    scored = asked.serving.score(asked.ids, asked.serving.layout.names, asked.vectors.matrix, pin=asked.pin)
     served = Served(asked=asked, scored=scored)
     try:
         return respond(asked, scored), served
@@ -138,13 +136,13 @@ def read(directory: Directory, request: bytes, chance: Chance) -> Asked:
     tensors = read_inputs(message)
     rows = coding.row_count(tensors)
     times = _times(message, tensors, rows, serving, chance.now)
-    id_, ids = _ids(message.id, coding.special(serving.pipeline, coding.IDS, tensors), rows, chance)
+    id_, ids = _ids(message.id, coding.special(serving.layout, coding.IDS, tensors), rows, chance)
     return Asked(
         serving=serving,
         id=id_,
         ids=ids,
         times=times,
-        vectors=coding.code(serving.pipeline, tensors, times),
+        vectors=coding.code(serving.layout, tensors, times),
         pin=pin,
         outputs=outputs,
         raw=bool(message.raw_input_contents),
@@ -171,7 +169,7 @@ def _ids(
 def _times(
     message: oip_pb2.ModelInferRequest, tensors: coding.Tensors, rows: int, serving: Serving, now: int
 ) -> NDArray[np.int64]:
-    tensor = coding.special(serving.pipeline, coding.TIMES, tensors)
+    tensor = coding.special(serving.layout, coding.TIMES, tensors)
     values: Sequence[object]
     if tensor is not None:
         values = coding.timestamps(coding.TIMES, tensor.reshape(-1))
@@ -182,7 +180,7 @@ def _times(
         choice = parameter.WhichOneof("parameter_choice")
         values = [getattr(parameter, choice) if choice else None]
     else:
-        values = [now]
+        return np.full(rows, now, dtype=np.int64)
     try:
         found = [event_time_ms(value, field=coding.TIMES) for value in values]
     except Invalid as why:
@@ -192,8 +190,9 @@ def _times(
 
 def respond(asked: Asked, scored: Scored) -> bytes:
     """The ModelInferResponse; raises `Fault` INTERNAL where a row's answering version could not score it."""
+    said = {answer.version: scored.said(answer.version) for answer in set(scored.answers)}
     for row, answer in enumerate(scored.answers):
-        if not scored.of(answer.version, row):
+        if not said[answer.version][row]:
             raise Fault("INTERNAL", scored.why_not(answer.version))
     response = oip_pb2.ModelInferResponse(model_name=asked.serving.pipeline.name, id=asked.id)
     parameters = response.parameters

@@ -16,7 +16,6 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from uuid import uuid4
 
@@ -37,7 +36,7 @@ from penstock.inference.oip import Chance, infer  # noqa: E402
 from penstock.runtime import logs  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from penstock.inference.domain import Directory
     from penstock.inference.oip import Served

@@ -1,0 +1,91 @@
+"""What a pipeline's feature vector looks like, worked out once: names, and what codes may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from penstock.kernel.kinds import Boolean, Category, Feature, Number, TimePart
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from penstock.kernel.features import FloatArray
+    from penstock.kernel.pipeline import Pipeline
+
+_LARGEST: Final = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What coded values may be, by column; shape (features,) each.
+
+    Args:
+        low: the least; of a code, 0.
+        high: the most.
+        whole: the columns that hold codes, which are whole.
+        number: whether a column holds numbers: out of range they are missing, where a code is nonsense.
+        required: whether a value has to be there.
+    """
+
+    low: FloatArray
+    high: FloatArray
+    whole: NDArray[np.intp]
+    number: NDArray[np.bool_]
+    required: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, features: tuple[Feature, ...]) -> Bounds:
+        spans = [_span(feature) for feature in features]
+        coded = [isinstance(feature.kind, Category | Boolean) for feature in features]
+        return cls(
+            low=np.array([low for low, _ in spans]),
+            high=np.array([high for _, high in spans]),
+            whole=np.flatnonzero(coded),
+            number=np.array([isinstance(feature.kind, Number) for feature in features]),
+            required=np.array([feature.kind.required for feature in features]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The features of a pipeline, by place and by name."""
+
+    features: tuple[Feature, ...]
+    names: tuple[str, ...]
+    by_name: Mapping[str, Feature]
+    fields: frozenset[str]
+    """Timestamps that features are parts of, where no feature has their name; not the event's own time."""
+    bounds: Bounds
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Layout:
+        by_name = {feature.name: feature for feature in pipeline.features}
+        fields = {feature.field for feature in pipeline.features if _from_field(feature)}
+        return cls(
+            features=pipeline.features,
+            names=pipeline.feature_names,
+            by_name=by_name,
+            fields=frozenset(fields - by_name.keys()),
+            bounds=Bounds.of(pipeline.features),
+        )
+
+
+def _span(feature: Feature) -> tuple[float, float]:
+    match feature.kind:
+        case Number(min=least, max=most):
+            return (-_LARGEST if least is None else least, _LARGEST if most is None else most)
+        case Category(values=values):
+            return 0.0, float(len(values or ()))
+        case Boolean():
+            return 0.0, 1.0
+        case TimePart():
+            return -_LARGEST, _LARGEST
+
+
+def _from_field(feature: Feature) -> bool:
+    return isinstance(feature.kind, TimePart) and not feature.kind.at_event_time
