@@ -91,6 +91,10 @@ def test_text_for_people() -> None:
     try:
         logs.configure("ingest", style="text", now=lambda: NEW_YEAR, stream=written)
         logs.get().info("started", slot="0")
+        try:
+            int("schema")
+        except ValueError:
+            logs.get().exception("crashed")
     finally:
         logging.captureWarnings(capture=False)
         logging.getLogger().handlers[:] = handlers
@@ -98,6 +102,7 @@ def test_text_for_people() -> None:
     assert written.getvalue().startswith("2013-01-01T05:00:00.250Z [info")
     assert "started" in written.getvalue()
     assert "slot=0" in written.getvalue()
+    assert "ValueError: invalid literal for int() with base 10: 'schema'" in written.getvalue()
 
 
 def test_a_condition_is_said_when_it_begins_and_when_it_ends(stream: io.StringIO) -> None:

@@ -75,7 +75,9 @@ def configure(
     renderer: Processor = (
         structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
         if style == "json"
-        else structlog.dev.ConsoleRenderer(colors=False, timestamp_key="time")
+        else structlog.dev.ConsoleRenderer(
+            colors=False, timestamp_key="time", exception_formatter=structlog.dev.plain_traceback
+        )
     )
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
