@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from penstock.cli.services import SERVICES
+from penstock.cli.verbs import find
 from penstock.runtime import deadletter, loop
 from penstock.runtime.deadletter import Fuse
 from tests.docs.tables import DOCS, TABLES, filled
@@ -43,6 +44,17 @@ def test_the_steps_of_the_loop_are_those_of_the_code() -> None:
 def test_every_service_is_in_the_table_of_crashes() -> None:
     text = (DOCS / "crashes.md").read_text(encoding="utf-8")
     assert {service.name for service in SERVICES} <= set(re.findall(r"^\| (\w+)", text, re.MULTILINE))
+
+
+def test_every_command_is_one() -> None:
+    """What stands in code as `penstock …` must be a verb, on every page."""
+    commands = [
+        (page.name, words)
+        for page in [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+        for words in re.findall(r"(?:`|^)penstock ([a-z ]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert len(commands) > 10
+    assert [(page, words) for page, words in commands if find(words.split())[0] is None] == []
 
 
 def test_the_fuse_is_described_as_it_is() -> None:
