@@ -20,7 +20,7 @@ import pytest
 from penstock.cli.process import Process
 from penstock.cli.services import SERVICES
 from penstock.cli.stack import BROKER
-from penstock.cli.state import Running, State, read_state
+from penstock.cli.state import State, read_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,19 +98,23 @@ class Watched:
         return code, json.loads(said or "{}")
 
 
-def kill(demo: Watched, name: str) -> Process:
-    """SIGKILL a process, and wait until the supervisor has another one; the new one."""
-    before = demo.state().processes[name]
-    assert before.process is not None
-    os.kill(before.process.pid, signal.SIGKILL)
-    assert before.process.wait(PATIENCE)
+def running(demo: Watched, name: str, *, other_than: Process | None = None) -> Process:
+    """The process of this name, once there is one (another one)."""
     patience = threading.Event()
     for _ in range(int(PATIENCE / 0.05)):
-        now: Running = demo.state().processes[name]
-        if now.process is not None and now.process != before.process:
-            return now.process
+        process = demo.state().processes[name].process
+        if process is not None and process != other_than:
+            return process
         patience.wait(0.05)  # the state is a file: looking is the only way to know
-    raise AssertionError(f"{name} was not started again")
+    raise AssertionError((name, demo.lines))
+
+
+def kill(demo: Watched, name: str) -> Process:
+    """SIGKILL a process, and wait until the supervisor has another one; the new one."""
+    before = running(demo, name)
+    before.signal(signal.SIGKILL)
+    assert before.wait(PATIENCE)
+    return running(demo, name, other_than=before)
 
 
 @pytest.mark.e2e

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.cli.exits import Exit, Failure
+from penstock.cli.output import say
 from penstock.cli.stack import end_leftovers
 from penstock.cli.state import DATA_FOLDER, read_state, remove_state
 
@@ -28,16 +28,12 @@ def run(args: argparse.Namespace) -> int:
     folder: Path = args.data
     state = read_state(folder)
     if state is None:
-        _say("nothing is running here")
+        say("nothing is running here")
         return Exit.OK
     state.supervisor.signal(signal.SIGTERM)
     if not state.supervisor.wait(STOPS_WITHIN):
         raise Failure(f"pid {state.supervisor.pid} has not stopped in time", Exit.TIMEOUT)
-    end_leftovers(state, _say)
+    end_leftovers(state, say)
     remove_state(folder)
-    _say("stopped")
+    say("stopped")
     return Exit.OK
-
-
-def _say(what: str) -> None:
-    print(f"penstock: {what}", file=sys.stderr)

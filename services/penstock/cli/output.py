@@ -17,6 +17,11 @@ def colours(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def say(what: str) -> None:
+    """A line of progress, on stderr."""
+    print(f"penstock: {what}", file=sys.stderr, flush=True)
+
+
 def as_json(value: object, *, indent: bool = False) -> str:
     """JSON in one line; NaN becomes null, bytes become hexadecimal.
 

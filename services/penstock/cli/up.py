@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from penstock.cli.exits import Exit
 from penstock.cli.interrupts import Terminated, forever, terminable
 from penstock.cli.logview import PrefixView
-from penstock.cli.output import as_json
+from penstock.cli.output import as_json, say
 from penstock.cli.stack import Plan, Stack
 from penstock.cli.state import DATA_FOLDER
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         grpc_port=args.grpc_port,
     )
     try:
-        with terminable(), Stack(plan, log=PrefixView(sys.stderr), say=_say) as stack:
+        with terminable(), Stack(plan, log=PrefixView(sys.stderr), say=say) as stack:
             print(as_json(facts(stack), indent=True) if args.output == "json" else banner(stack), flush=True)
             forever()
     except Terminated:  # `penstock down`, or whoever runs us: the way it is meant to end
@@ -86,7 +86,3 @@ def banner(stack: Stack) -> str:
             "",
         )
     )
-
-
-def _say(what: str) -> None:
-    print(f"penstock: {what}", file=sys.stderr, flush=True)

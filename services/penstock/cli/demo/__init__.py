@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.interrupts import Terminated, terminable
-from penstock.cli.output import as_json
+from penstock.cli.output import as_json, say
 
 if TYPE_CHECKING:
     import argparse
@@ -74,6 +74,6 @@ def example() -> Path:
 
 def _clear(folder: Path, *, keep: bool) -> None:
     if keep:
-        print(f"penstock: everything is in {folder} (logs in {folder / 'logs'})", file=sys.stderr)
+        say(f"everything is in {folder} (logs in {folder / 'logs'})")
     else:
         shutil.rmtree(folder, ignore_errors=True)

@@ -101,6 +101,7 @@ class LiveView:
             BarColumn(bar_width=28),
             TimeElapsedColumn(),
             console=console,
+            transient=True,
         )
         self._task = self._progress.add_task("", total=None)
 
