@@ -56,9 +56,9 @@ def again(letter: Letter) -> Message:
     To its own partition rather than to its key's: the two differ where a topic's writer chooses by hand.
 
     Raises:
-        Failure: with exit code 4 for a letter about records that nobody has read.
+        Failure: with exit code 4 for a letter that does not hold its record.
     """
-    if letter.why.reason == "gap":
+    if not letter.why.retry:
         raise Failure(f"nothing to retry: {letter.why.message}", Exit.NOT_FOUND)
     record, source = letter.record, letter.why.source
     return Message(source.topic, record.value, record.key, original_headers(record), source.partition)

@@ -126,7 +126,7 @@ class DeadLetter:
     timestamp: int
     """of the refused record"""
     retry: str
-    """the command that retries it"""
+    """the command that retries it; empty where the letter does not hold the record"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 Key, value and headers stay the record's own, so that a retry sends what the producer sent. Beside them stand
 Kafka Connect's header names, which its tools read, and `penstock.dead_letter`: our reason as an Avro record.
+A record so large that its letter would not fit a topic is not carried, and cannot be retried: the letter says
+where it stands.
 """
 
 from __future__ import annotations
@@ -16,6 +18,10 @@ from penstock.runtime.codec import Codec
 
 HEADER: Final = "penstock.dead_letter"
 _CONNECT: Final = "__connect.errors."
+GAP: Final = "gap"
+"""The reason of a letter about records that nobody has read."""
+CARRIED: Final = 900_000
+"""Bytes of key, value and headers that a letter has room for: a topic takes a million, ours included."""
 
 
 class Refused(NamedTuple):
@@ -34,6 +40,7 @@ def letter(refused: Refused, *, service: str, topic: str, codec: Codec) -> Messa
     """The dead letter of a record, for the dead-letter topic `topic`."""
     record, why = refused.record, refused.why
     origin = f"{record.topic}/{record.partition}/{record.offset}"
+    carried = why.reason != GAP and _size(record) <= CARRIED
     reason = DeadLetter(
         service=service,
         stage=refused.stage,
@@ -42,7 +49,7 @@ def letter(refused: Refused, *, service: str, topic: str, codec: Codec) -> Messa
         field=why.field,
         source=Source(topic=record.topic, partition=record.partition, offset=record.offset),
         timestamp=record.timestamp,
-        retry=f"penstock dlq retry {topic} --origin {origin}",
+        retry=f"penstock dlq retry {topic} --origin {origin}" if carried else "",
     )
     connect = {
         "topic": record.topic,
@@ -52,6 +59,8 @@ def letter(refused: Refused, *, service: str, topic: str, codec: Codec) -> Messa
         "exception.message": str(why),
         "stage": refused.stage,
     }
+    if not carried:
+        record = record._replace(key=None, value=None, headers=())
     own = tuple((name, value) for name, value in record.headers if not _ours(name))
     headers = (
         *own,
@@ -61,13 +70,16 @@ def letter(refused: Refused, *, service: str, topic: str, codec: Codec) -> Messa
     return Message(topic, record.value, record.key, headers)
 
 
+def _size(record: Record) -> int:
+    headers = sum(len(name) + len(value) for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
+
+
 def gap_letter(gap: Gap, *, service: str, topic: str, codec: Codec) -> Message:
     """A hole in the input, recorded where refused records are: retention was faster than this service."""
     where = gap.partition
     lost = Record(where.topic, where.partition, gap.start, 0, None, None)
-    why = Invalid(
-        f"records {gap.start} to {gap.end - 1} are gone: retention removed them unread", reason="gap"
-    )
+    why = Invalid(f"records {gap.start} to {gap.end - 1} are gone: retention removed them unread", reason=GAP)
     return letter(Refused(lost, why, "consume"), service=service, topic=topic, codec=codec)
 
 
