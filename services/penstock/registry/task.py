@@ -60,10 +60,11 @@ class RegistryTask(CatalogTask):
         if not isinstance(candidate, CandidateTrained):
             raise Invalid(f"a {type(candidate).__name__} is no candidate", reason="unexpected")
         name = candidate.pipeline
+        versions = self._versions.get(name, Versions())
+        if candidate.id in versions.candidates:
+            return []  # before its artifact is run a second time
         source = Source(topic=record.topic, partition=record.partition, offset=record.offset)
-        done = register(
-            self._versions.get(name, Versions()), candidate, source, refused=self._judge(candidate)
-        )
+        done = register(versions, candidate, source, refused=self._judge(candidate))
         if done is None:
             return []
         self._recall(done.registered)

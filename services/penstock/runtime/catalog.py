@@ -15,6 +15,7 @@ from penstock.kernel.pipeline import Pipeline
 from penstock.runtime import logs
 from penstock.runtime.broker import Broker, Message, Record
 from penstock.runtime.codec import Codec, UnknownSchema, row_schema
+from penstock.runtime.errors import Unavailable
 from penstock.runtime.fold import Fold
 
 ROW_KINDS = (FeatureRow, Prediction, Outcome)
@@ -62,6 +63,7 @@ class Catalog:
         """Partitions of every control topic."""
         self._log = logs.get()
         self._schemas: set[bytes] = set()
+        self._waiting: list[Record] = []
         self._fold = Fold(broker, [names.of("schemas"), names.of("pipelines")])
         self._take(self._fold.catch_up())
         publish_schemas(broker, names, self._schemas, self.codec.texts())
@@ -84,13 +86,14 @@ class Catalog:
         self._fold.close()
 
     def _take(self, records: Iterable[Record]) -> bool:
-        changed = False
-        later: list[Record] = []
+        # Pipelines whose schema had not come before them are tried again with the next ones, in their order.
+        later, self._waiting = self._waiting, []
         for record in records:
             if record.topic == self.names.of("schemas"):
                 self._learn(record)
             else:
                 later.append(record)
+        changed = False
         for record in later:
             changed |= self._apply(record)
         return changed
@@ -111,7 +114,10 @@ class Catalog:
             return self.pipelines.pop(record.key.decode("utf-8", "replace"), None) is not None
         try:
             pipeline = read_applied(self.codec, record)
-        except (Invalid, UnknownSchema) as error:
+        except UnknownSchema:
+            self._waiting.append(record)
+            return False
+        except Invalid as error:
             self._log.error("pipeline_refused", offset=record.offset, why=str(error))
             return False
         before = self.pipelines.get(pipeline.name)
@@ -154,15 +160,23 @@ def _layout(pipeline: Pipeline) -> tuple[str, str, tuple[str, ...]]:
 
 
 def publish_schemas(broker: Broker, names: Names, there: set[bytes], texts: dict[bytes, bytes]) -> None:
-    """Write the schemas that are not there yet, and wait until they are."""
+    """Write the schemas that are not there yet, and wait until they are.
+
+    Raises:
+        Unavailable: they could not be written; what they describe could not be read.
+    """
     missing = {fingerprint: text for fingerprint, text in texts.items() if fingerprint not in there}
     if not missing:
         return
     producer = broker.producer()
-    for fingerprint, text in missing.items():
+    taken = [
         producer.send(Message(names.of("schemas"), text, fingerprint))
-    producer.flush(30.0)
+        for fingerprint, text in missing.items()
+    ]
+    left = producer.flush(30.0) + producer.failed()
     producer.close()
+    if left or not all(taken):
+        raise Unavailable("the schemas could not be written")
 
 
 def global_topics() -> list[str]:

@@ -32,6 +32,8 @@ from penstock.runtime.telemetry import Telemetry
 BATCH: Final = 2000
 WAIT: Final = 0.05
 """Seconds: a poll waits for a full batch or this long, so it is the latency of a hop at low rates."""
+PATIENCE: Final = 0.2
+"""Seconds between two tries of what could not be processed yet; each begins with step 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +162,16 @@ class Loop:
             self._log.warning("transaction_aborted", why=str(aborted))
         except NotYet as missing:
             self._conditions.began("not_yet", why=str(missing))
+            self._wait()
         self._restoring = True
         return False
+
+    def _wait(self) -> None:
+        """Let some time pass as a member of the group that wants no records; step 0 comes next anyway."""
+        mine = self._consumer.assignment()
+        self._consumer.pause(mine)
+        self._consumer.poll(1, PATIENCE)
+        self._consumer.resume(mine)
 
     def _transact(self, polled: Polled) -> bool:
         with self._telemetry.processing(polled.records, group=self.group):
@@ -210,6 +220,8 @@ class Loop:
             where: position if position is not None else Position(starts[where][0])
             for where, position in committed.items()
         }
+        # The consumer forgets what is paused with an assignment, not with an abort.
+        self._consumer.resume(self._held & assigned)
         self._ended = self._held = frozenset()
         for _ in self.task.restore(self._positions):
             polled = self._consumer.poll(1, 0.0)
