@@ -24,6 +24,8 @@ class FragileBroker(MemoryBroker):
         self.weak: tuple[Step, bool, type[Exception]] | None = None
         """The next failure: in which step, whether the step is done before, and as what."""
         self.failures = 0
+        self.trace: list[str] = []
+        """Every step that was begun, in order."""
 
     def transactional(self, transactional_id: str) -> MemoryTransactional:
         super().transactional(transactional_id)
@@ -39,6 +41,8 @@ class FragileBroker(MemoryBroker):
         self.weak = step, False, Aborted
 
     def strike(self, step: Step, *, done: bool) -> None:
+        if not done:
+            self.trace.append(step)
         if self.weak is not None and self.weak[:2] == (step, done):
             why, self.weak = self.weak[2], None
             self.failures += 1
