@@ -178,6 +178,25 @@ def test_a_gap_has_nothing_to_retry(system: System, capsys: pytest.CaptureFixtur
     )
 
 
+def test_a_record_too_large_for_its_letter_has_nothing_to_retry(
+    system: System, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system.broker.append(Message("crm.events", b"x" * 1_000_000))
+    system.settle()
+    [letter] = output(capsys, "list", "-n", "1")
+    assert letter["retry"] is None
+    assert main(["dlq", "retry", HELD, "--origin", letter["origin"]]) == Exit.NOT_FOUND
+    assert capsys.readouterr().err.startswith("nothing to retry: ")
+
+
+@pytest.mark.parametrize("count", ["-3", "x", "1.5"])
+def test_a_count_that_is_none_is_wrong_usage(count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dlq", "list", "-n", count]) == Exit.USAGE
+    assert capsys.readouterr().err == (
+        f"penstock dlq list: argument -n: {count!r} is no count (see penstock dlq list --help)\n"
+    )
+
+
 def test_a_topic_that_is_gone_is_nowhere_to_retry(
     system: System, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

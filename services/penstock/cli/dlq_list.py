@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of", nargs="?", metavar="PIPELINE|TOPIC", help="a dead-letter topic; all where left out"
     )
     parser.add_argument("--reason", metavar="R", help="only those refused for this reason")
-    parser.add_argument("-n", type=int, default=20, metavar="COUNT", help="how many (%(default)s)")
+    parser.add_argument("-n", type=count, default=20, metavar="COUNT", help="how many (%(default)s)")
     add_broker(parser)
 
 
@@ -44,6 +45,17 @@ def run(args: argparse.Namespace) -> int:
     return Exit.OK
 
 
+def count(text: str) -> int:
+    """A number of records on the command line.
+
+    >>> count("20")
+    20
+    """
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r} is no count")
+    return int(text)
+
+
 def told(letter: Letter, prefix: str) -> dict[str, object]:  # noqa: ARG001 - programs get full names
     """For programs."""
     why = letter.why
@@ -56,7 +68,7 @@ def told(letter: Letter, prefix: str) -> dict[str, object]:  # noqa: ARG001 - pr
         "reason": why.reason,
         "field": why.field or None,
         "message": why.message,
-        "retry": why.retry,
+        "retry": why.retry or None,
     }
 
 

@@ -1,6 +1,6 @@
 """Send a dead letter's record once more, byte for byte, to the topic and partition it came from.
 
-penstock dlq retry churn.dead-letters.ingest --origin crm.events/1/17
+    penstock dlq retry churn.dead-letters.ingest --origin crm.events/1/17
 
 To do once the cause is mended. The letter stays where it is; a retry that is refused again is a letter of
 its own. An id that was answered meanwhile is counted as a repeat, so a retry may be repeated.
