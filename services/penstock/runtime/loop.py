@@ -27,6 +27,7 @@ from penstock.runtime.broker import Aborted, Broker, Consumer, Message, Polled, 
 from penstock.runtime.codec import Codec
 from penstock.runtime.deadletter import Fuse, Refused
 from penstock.runtime.errors import NotYet
+from penstock.runtime.lag import Lag
 from penstock.runtime.telemetry import Telemetry
 
 BATCH: Final = 2000
@@ -122,6 +123,7 @@ class Loop:
         self._ended: frozenset[TopicPartition] = frozenset()
         self._topics: tuple[str, ...] = ()
         self._broker = broker
+        self._lag = Lag(broker, telemetry, group=self.group)
         self._producer = broker.transactional(f"{self.group}-{slot}")
         self._consumer: Consumer = broker.consumer(group=self.group, slot=slot)
         self._restoring = False
@@ -150,14 +152,15 @@ class Loop:
             self._restore()
             return True
         self._telemetry.polled(polled.records, time.perf_counter() - started, group=self.group)
+        self._lag.look(self._positions)
         # A partition that came to its end is news even without a record; one that is still there is not.
-        moved = {TopicPartition(record.topic, record.partition) for record in polled.records}
-        before, self._ended = self._ended, (self._ended - moved) | polled.ended
+        moved = _next_offsets(polled)
+        before, self._ended = self._ended, (self._ended - moved.keys()) | polled.ended
         polled = polled._replace(ended=self._ended)
         if not (polled.records or self._ended - before or polled.gaps):
             return False
         try:
-            return self._transact(polled)
+            return self._transact(polled, moved)
         except Aborted as aborted:
             self._log.warning("transaction_aborted", why=str(aborted))
         except NotYet as missing:
@@ -173,20 +176,18 @@ class Loop:
         self._consumer.poll(1, PATIENCE)
         self._consumer.resume(mine)
 
-    def _transact(self, polled: Polled) -> bool:
+    def _transact(self, polled: Polled, moved: Mapping[TopicPartition, int]) -> bool:
         with self._telemetry.processing(polled.records, group=self.group):
             staged = self.task.process(polled)  # 3. the core; it needs no transaction yet
             self._conditions.ended("not_yet")
             messages = [*staged.messages, *self._letters(polled, staged)]
-            for record in polled.records:
-                where = TopicPartition(record.topic, record.partition)
-                self._positions[where] = Position(record.offset + 1, self._positions[where].metadata)
-            for gap in polled.gaps:
-                self._positions[gap.partition] = Position(gap.end, self._positions[gap.partition].metadata)
-            for where, metadata in staged.metadata.items():
-                self._positions[where] = Position(self._positions[where].offset, metadata)
-            touched = {TopicPartition(record.topic, record.partition) for record in polled.records}
-            touched |= {gap.partition for gap in polled.gaps} | staged.metadata.keys()
+            moved = {**moved, **{gap.partition: gap.end for gap in polled.gaps}}
+            touched = moved.keys() | staged.metadata.keys()
+            for where in touched:
+                offset, metadata = self._positions[where]
+                self._positions[where] = Position(
+                    moved.get(where, offset), staged.metadata.get(where, metadata)
+                )
             if not (touched or messages):
                 return False
             self._write(polled, messages, touched)
@@ -261,6 +262,11 @@ class Loop:
         refused = Counter(each.record.topic for each in staged.refused)
         for topic, count in seen.items():
             self._fuse.burn(topic, seen=count, refused=refused[topic])
+
+
+def _next_offsets(polled: Polled) -> dict[TopicPartition, int]:
+    """Where each partition that brought a record goes on."""
+    return {TopicPartition(record.topic, record.partition): record.offset + 1 for record in polled.records}
 
 
 def _described(where: TopicPartition) -> dict[str, object]:
