@@ -1,7 +1,7 @@
 """The demo while its processes are killed: conservation stays exact.
 
-A few days are enough to kill each process once and the broker too. PENSTOCK_PROVE=1 replays the whole slice
-and goes on killing, one after the other, to the end.
+A few days are enough to kill each process once, and the broker, one right after the other. PENSTOCK_PROVE=1
+replays the whole slice and goes on killing to the end, each time the replay has moved on.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,12 +83,28 @@ class Watched:
         """Wait for a line with this text, as long as there may be one."""
         with self._came:
             self._came.wait_for(lambda: self._said(text) or self._ended, PATIENCE)
-            assert self._said(text), self.lines
+            assert self._said(text), self.lines[-20:]
 
     def state(self) -> State:
+        """What runs; a demo that has ended has none."""
         state = read_state(self.folder)
-        assert state is not None, self.lines
+        assert state is not None, self.lines[-20:]
         return state
+
+    def events(self) -> int:
+        """How many events have been sent, by the last line that says so."""
+        with self._came:
+            return self._events()
+
+    def wait_for_more(self, than: int) -> None:
+        """Wait until more events have been sent, or all."""
+        with self._came:
+            self._came.wait_for(lambda: self._events() > than or self._said(ENDING) or self._ended, PATIENCE)
+            assert not self._ended, self.lines[-20:]
+
+    def _events(self) -> int:
+        found = [match for line in self.lines if (match := re.search(r": ([\d,]+) of [\d,]+ events", line))]
+        return int(found[-1][1].replace(",", "")) if found else 0
 
     def end(self) -> tuple[int, dict[str, Any]]:
         assert self.process.stdout is not None
@@ -128,8 +145,11 @@ def test_conservation_is_exact_while_every_process_is_killed(tmp_path: Path) -> 
         for name in itertools.cycle(VICTIMS) if PROVE else VICTIMS:
             if demo.said(ENDING):
                 break
+            sent = demo.events()
             everyone.append(kill(demo, name))
             kills += 1
+            if PROVE:
+                demo.wait_for_more(sent)
         code, report = demo.end()
     finally:
         demo.process.kill()
