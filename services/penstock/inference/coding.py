@@ -15,16 +15,15 @@ of such a name comes first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from penstock.inference.faults import Fault, Violation, wrong
 from penstock.inference.layout import Bounds, Layout
-from penstock.kernel.features import FloatArray, Vectors, vectorise_columns
+from penstock.kernel.features import vectorise_columns
 from penstock.kernel.kinds import Boolean, Category, Feature, Number
 from penstock.kernel.mistakes import nearest
 
@@ -35,6 +34,18 @@ TIMES: Final = "event_time"
 Tensors = Mapping[str, NDArray[Any]]
 _SHOWN: Final = 20
 _OURS: Final = frozenset({PACKED, IDS, TIMES})
+
+
+class Coded(NamedTuple):
+    """Feature vectors.
+
+    Args:
+        matrix: shape (rows, features), float32-representable, NaN = missing.
+        cleared: per row, the features set missing because the value was out of range.
+    """
+
+    matrix: NDArray[np.floating]
+    cleared: tuple[tuple[int, ...], ...]
 
 
 def row_count(tensors: Tensors) -> int:
@@ -61,7 +72,7 @@ def special(layout: Layout, name: str, tensors: Tensors) -> NDArray[Any] | None:
     return None if name in layout.by_name else tensors.get(name)
 
 
-def code(layout: Layout, tensors: Tensors, times: NDArray[np.int64]) -> Vectors:
+def code(layout: Layout, tensors: Tensors, times: Sequence[int]) -> Coded:
     """The feature vectors of the rows.
 
     Args:
@@ -92,32 +103,42 @@ def code(layout: Layout, tensors: Tensors, times: NDArray[np.int64]) -> Vectors:
     return coded(layout.features, layout.bounds, packed)
 
 
-def coded(features: tuple[Feature, ...], bounds: Bounds, matrix: NDArray[Any]) -> Vectors:
+def coded(features: tuple[Feature, ...], bounds: Bounds, matrix: NDArray[Any]) -> Coded:
     """Codes, shape (rows, features), held to their bounds; a number out of its range is cleared.
 
     Raises:
         Fault: INVALID_ARGUMENT for a code that is none, or a required value that is missing.
     """
-    codes = matrix.astype(np.float64)
-    inside = (codes >= bounds.low) & (codes <= bounds.high)
-    whole = codes[:, bounds.whole]
-    if inside.all() and (whole == np.rint(whole)).all():
-        return _vectors(codes, ((),) * len(codes), exact=matrix.dtype == np.float32)
-    missing = np.isnan(codes)
-    outside = ~inside & ~missing
+    if matrix.dtype == np.float32:
+        outside = (matrix < bounds.low32) | (matrix > bounds.high32)
+    else:
+        matrix = matrix.astype(np.float64)
+        outside = (matrix < bounds.low) | (matrix > bounds.high)
+    broken = _broken(matrix[:, bounds.whole]) if bounds.whole.size else None
+    required = np.isnan(matrix) & bounds.required if bounds.some_required else None
+    if not (_any(outside) or _any(broken) or _any(required)):
+        return Coded(matrix.astype(np.float32, copy=False), ((),) * len(matrix))
     bad = outside & ~bounds.number
-    bad[:, bounds.whole] |= (whole != np.rint(whole)) & ~missing[:, bounds.whole]
-    codes[outside] = np.nan
-    lost = np.isnan(codes) & bounds.required & ~bad
+    lost = outside & bounds.number & bounds.required
+    if broken is not None:
+        bad[:, bounds.whole] |= broken
+    if required is not None:
+        lost |= required
     if bad.any() or lost.any():
         raise Fault("INVALID_ARGUMENT", violations=_complaints(features, matrix, bad=bad, lost=lost))
     places = tuple(tuple(np.flatnonzero(line).tolist()) for line in outside)
-    return _vectors(codes, places, exact=False)
+    return Coded(np.where(outside, np.nan, matrix).astype(np.float32), places)
 
 
-def _vectors(codes: FloatArray, cleared: tuple[tuple[int, ...], ...], *, exact: bool) -> Vectors:
-    matrix = codes if exact else codes.astype(np.float32).astype(np.float64)
-    return Vectors(matrix=matrix, cleared=cleared, unseen=((),) * len(codes), invalid={})
+def _broken(codes: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which codes are not whole; a missing one is none."""
+    broken: NDArray[np.bool_] = np.floor(codes) < codes
+    return broken
+
+
+def _any(mask: NDArray[np.bool_] | None) -> bool:
+    # Ten times faster than mask.any() for the few values of a row.
+    return mask is not None and b"\x01" in mask.tobytes()
 
 
 def _complaints(
@@ -136,7 +157,7 @@ def _complaints(
     return found
 
 
-def _by_name(layout: Layout, tensors: Tensors, times: NDArray[np.int64]) -> Vectors:
+def _by_name(layout: Layout, tensors: Tensors, times: Sequence[int]) -> Coded:
     features, fields = layout.by_name, layout.fields
     violations: list[Violation] = []
     columns: dict[str, Any] = {}
@@ -167,11 +188,11 @@ def _joined(
     layout: Layout,
     columns: Mapping[str, Any],
     codes: Mapping[str, NDArray[Any]],
-    times: NDArray[np.int64],
-) -> Vectors:
+    times: Sequence[int],
+) -> Coded:
     """Code the columns that are not codes yet, and put both kinds in the order of the spec."""
     rest = tuple(feature for feature in layout.features if feature.name not in codes)
-    vectors = vectorise_columns(rest, columns, times)
+    vectors = vectorise_columns(rest, columns, np.array(times, dtype=np.int64))
     if vectors.invalid:
         several = len(times) > 1
         raise Fault(
@@ -182,7 +203,7 @@ def _joined(
             ],
         )
     if not codes:
-        return vectors
+        return Coded(vectors.matrix, vectors.cleared)
     done = tuple(feature for feature in layout.features if feature.name in codes)
     ready = coded(
         done, Bounds.of(done), np.column_stack([codes[feature.name].astype(np.float64) for feature in done])
@@ -193,7 +214,7 @@ def _joined(
     # Only numbers are cleared, and numbers are never among the codes; but the places are those of the rest.
     places = [index for index, feature in enumerate(layout.features) if feature.name not in codes]
     cleared = tuple(tuple(places[column] for column in row) for row in vectors.cleared)
-    return replace(vectors, matrix=matrix, cleared=cleared)
+    return Coded(matrix, cleared)
 
 
 def _hint(name: str, known: list[str]) -> str:

@@ -96,10 +96,7 @@ class Scored:
         """What one version says of each row; empty where it failed."""
         if version not in self.scores:
             return [()] * len(self.answers)
-        values = self.scores[version]
-        if np.isfinite(values).all():
-            return list(map(tuple, values.tolist()))
-        return [tuple(row) if all(map(isfinite, row)) else () for row in values.tolist()]
+        return [tuple(row) if all(map(isfinite, row)) else () for row in self.scores[version].tolist()]
 
     def why_not(self, version: int) -> str:
         """Why a version has no scores for a row."""

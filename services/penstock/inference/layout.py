@@ -30,24 +30,34 @@ class Bounds:
         whole: the columns that hold codes, which are whole.
         number: whether a column holds numbers: out of range they are missing, where a code is nonsense.
         required: whether a value has to be there.
+        some_required: whether that is so anywhere.
+        low32: the least float32 that is not below `low`.
+        high32: the greatest float32 that is not above `high`.
     """
 
     low: FloatArray
     high: FloatArray
+    low32: NDArray[np.float32]
+    high32: NDArray[np.float32]
     whole: NDArray[np.intp]
     number: NDArray[np.bool_]
     required: NDArray[np.bool_]
+    some_required: bool
 
     @classmethod
     def of(cls, features: tuple[Feature, ...]) -> Bounds:
         spans = [_span(feature) for feature in features]
         coded = [isinstance(feature.kind, Category | Boolean) for feature in features]
+        low, high = np.array(spans, dtype=np.float64).reshape(-1, 2).T
         return cls(
-            low=np.array([low for low, _ in spans]),
-            high=np.array([high for _, high in spans]),
+            low=low,
+            high=high,
+            low32=_inwards(low, np.inf),
+            high32=_inwards(high, -np.inf),
             whole=np.flatnonzero(coded),
             number=np.array([isinstance(feature.kind, Number) for feature in features]),
             required=np.array([feature.kind.required for feature in features]),
+            some_required=any(feature.kind.required for feature in features),
         )
 
 
@@ -73,6 +83,13 @@ class Layout:
             fields=frozenset(fields - by_name.keys()),
             bounds=Bounds.of(pipeline.features),
         )
+
+
+def _inwards(bounds: FloatArray, towards: float) -> NDArray[np.float32]:
+    """The nearest float32 on the inner side, so that a float32 is inside of both or of neither."""
+    nearest = bounds.astype(np.float32)
+    beyond = (nearest < bounds) if towards > 0 else (nearest > bounds)
+    return np.where(beyond, np.nextafter(nearest, np.float32(towards)), nearest)
 
 
 def _span(feature: Feature) -> tuple[float, float]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from penstock.contracts.records import Origin, Prediction, PredictionsLost
 from penstock.inference.domain import predictions
 from penstock.inference.notices import FLUSH_SECONDS
@@ -119,11 +121,11 @@ class PredictionLog:
             served.scored,
             origin=Origin.GRPC,
             ids=asked.ids,
-            times=asked.times.tolist(),
+            times=asked.times,
             cleared=asked.vectors.cleared,
         )
         topic = self._topics.of("predictions", pipeline.name)
-        payloads = self._writer(pipeline).encode(found, asked.vectors.matrix)
+        payloads = self._writer(pipeline).encode(found, asked.vectors.matrix.astype(np.float64))
         self._line(pipeline.name).send(
             [
                 Message(topic, payload, prediction.id.encode(), headers)

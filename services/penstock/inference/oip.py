@@ -9,7 +9,7 @@ without one gets an id made up, and finds it in the response. The event time is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from penstock.kernel.features import Vectors
 
 LONGEST_ID: Final = 256
 OUTPUTS: Final = ("scores", "model_version", "role", "id")
@@ -43,22 +42,20 @@ class Chance(NamedTuple):
     new_id: Callable[[], str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(NamedTuple):
     """A request that has been read."""
 
     serving: Serving
     id: str
     ids: tuple[str, ...]
-    times: NDArray[np.int64]
-    vectors: Vectors
+    times: tuple[int, ...]
+    vectors: coding.Coded
     pin: int | None
     outputs: tuple[str, ...]
     raw: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class Served(NamedTuple):
     """A request and what every version said of its rows: what is logged."""
 
     asked: Asked
@@ -168,7 +165,7 @@ def _ids(
 
 def _times(
     message: oip_pb2.ModelInferRequest, tensors: coding.Tensors, rows: int, serving: Serving, now: int
-) -> NDArray[np.int64]:
+) -> tuple[int, ...]:
     tensor = coding.special(serving.layout, coding.TIMES, tensors)
     values: Sequence[object]
     if tensor is not None:
@@ -180,35 +177,76 @@ def _times(
         choice = parameter.WhichOneof("parameter_choice")
         values = [getattr(parameter, choice) if choice else None]
     else:
-        return np.full(rows, now, dtype=np.int64)
+        return (now,) * rows
     try:
-        found = [event_time_ms(value, field=coding.TIMES) for value in values]
+        found = tuple(event_time_ms(value, field=coding.TIMES) for value in values)
     except Invalid as why:
         raise Fault("INVALID_ARGUMENT", violations=[Violation(coding.TIMES, str(why))]) from why
-    return np.array(found if len(found) == rows else found * rows, dtype=np.int64)
+    return found if len(found) == rows else found * rows
 
 
 def respond(asked: Asked, scored: Scored) -> bytes:
     """The ModelInferResponse; raises `Fault` INTERNAL where a row's answering version could not score it."""
-    said = {answer.version: scored.said(answer.version) for answer in set(scored.answers)}
+    answers = set(scored.answers)
+    said = {answer.version: scored.said(answer.version) for answer in answers}
     for row, answer in enumerate(scored.answers):
         if not said[answer.version][row]:
             raise Fault("INTERNAL", scored.why_not(answer.version))
+    if len(answers) == 1 and asked.raw and not asked.outputs:
+        return _usual(asked, scored)
     response = oip_pb2.ModelInferResponse(model_name=asked.serving.pipeline.name, id=asked.id)
-    parameters = response.parameters
-    parameters["route_epoch"].int64_param = asked.serving.route.epoch
     outputs = asked.outputs or OUTPUTS[:1]
-    first = scored.answers[0]
-    if all(answer == first for answer in scored.answers):
-        response.model_version = str(first.version)
-        parameters["model_version"].int64_param = first.version
-        parameters["role"].string_param = _role(first)
-    elif not asked.outputs:
-        # Some rows went to the canary: the two words above would be wrong for some, so each row gets its own.
-        outputs = OUTPUTS[:3]
+    if len(answers) == 1:
+        _attribute(response, asked.serving.route.epoch, scored.answers[0])
+    else:
+        _attribute(response, asked.serving.route.epoch, None)
+        # Some rows went to the canary: one word would be wrong for some of them, so each row gets its own.
+        outputs = asked.outputs or OUTPUTS[:3]
     for name in outputs:
         _add(response, name, asked, scored)
     return response.SerializeToString()
+
+
+def _usual(asked: Asked, scored: Scored) -> bytes:
+    """The scores of one version in raw form. The fields of a message may come in any order, so what varies is
+    appended to what does not.
+    """
+    answer = scored.answers[0]
+    scores = scored.scores[answer.version]
+    id_, raw = asked.id.encode(), scores.astype("<f4", copy=False).tobytes()
+    head = _head(asked.serving.pipeline.name, asked.serving.route.epoch, answer, *scores.shape)
+    return b"".join((head, b"\x1a", varint(len(id_)), id_, b"\x32", varint(len(raw)), raw))
+
+
+@lru_cache(maxsize=4096)
+def _head(name: str, epoch: int, answer: Answer, rows: int, width: int) -> bytes:
+    response = oip_pb2.ModelInferResponse(model_name=name)
+    _attribute(response, epoch, answer)
+    response.outputs.add(name="scores", datatype="FP32", shape=[rows, width])
+    return response.SerializeToString()
+
+
+def _attribute(response: oip_pb2.ModelInferResponse, epoch: int, answer: Answer | None) -> None:
+    """Say who answered, where that was one."""
+    response.parameters["route_epoch"].int64_param = epoch
+    if answer is not None:
+        response.model_version = str(answer.version)
+        response.parameters["model_version"].int64_param = answer.version
+        response.parameters["role"].string_param = _role(answer)
+
+
+def varint(number: int) -> bytes:
+    r"""A number as protobuf writes it: seven bits a byte, the eighth says that more follow.
+
+    >>> varint(300)
+    b'\xac\x02'
+    """
+    written = bytearray()
+    while number > 0x7F:  # noqa: PLR2004 - the seven bits
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    written.append(number)
+    return bytes(written)
 
 
 def _role(answer: Answer) -> str:

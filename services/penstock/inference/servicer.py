@@ -32,7 +32,7 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  
 from penstock.contracts import oip_pb2  # noqa: E402
 from penstock.inference.faults import Fault  # noqa: E402
 from penstock.inference.metadata import CALLS  # noqa: E402
-from penstock.inference.oip import Chance, infer  # noqa: E402
+from penstock.inference.oip import Chance, infer, varint  # noqa: E402
 from penstock.runtime import logs  # noqa: E402
 
 if TYPE_CHECKING:
@@ -258,12 +258,7 @@ def _refused(fault: Fault) -> bytes:
 
 def _framed(response: bytes) -> bytes:
     """A ModelInferResponse as field 2 of a ModelStreamInferResponse, without parsing it again."""
-    size, length = len(response), bytearray()
-    while size > 0x7F:  # noqa: PLR2004 - a varint: seven bits a byte, the eighth says that more follow
-        length.append(size & 0x7F | 0x80)
-        size >>= 7
-    length.append(size)
-    return b"\x12" + bytes(length) + response
+    return b"\x12" + varint(len(response)) + response
 
 
 async def answers(address: str, seconds: float = 5.0) -> bool:

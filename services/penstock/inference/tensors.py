@@ -34,6 +34,7 @@ _DTYPES: Final = {
     "FP32": "<f4",
     "FP64": "<f8",
 }
+_RAW: Final = {name: (np.dtype(dtype), np.dtype(dtype).itemsize) for name, dtype in _DTYPES.items()}
 _CONTENTS: Final = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -64,21 +65,20 @@ def read_inputs(request: ModelInferRequest) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = {}
     violations: list[Violation] = []
     for index, tensor in enumerate(request.inputs):
+        name, shape = tensor.name, tuple(tensor.shape)
         try:
-            if tensor.name in found:
-                raise wrong(tensor.name, "is there twice")
-            count = _count(tensor.name, tensor.shape)
+            if name in found:
+                raise wrong(name, "is there twice")
+            count = _count(name, shape)
             if not raws:
-                values = _typed(tensor.name, tensor.datatype, tensor.contents)
+                values = _typed(name, tensor.datatype, tensor.contents)
             elif tensor.HasField("contents"):
-                raise wrong(tensor.name, "has both contents and raw_input_contents, which exclude each other")
+                raise wrong(name, "has both contents and raw_input_contents, which exclude each other")
             else:
-                values = _raw(tensor.name, tensor.datatype, raws[index], count)
+                values = _raw(name, tensor.datatype, raws[index], count)
             if len(values) != count:
-                raise wrong(
-                    tensor.name, f"has {len(values)} values, its shape {list(tensor.shape)} asks for {count}"
-                )
-            found[tensor.name] = values.reshape(tuple(tensor.shape))
+                raise wrong(name, f"has {len(values)} values, its shape {list(shape)} asks for {count}")
+            found[name] = values.reshape(shape)
         except Fault as fault:
             violations += fault.violations
     if violations:
@@ -108,10 +108,10 @@ def _typed(name: str, datatype: str, contents: InferTensorContents) -> NDArray[A
 def _raw(name: str, datatype: str, raw: bytes, count: int) -> NDArray[Any]:
     if datatype == "BYTES":
         return _objects(_elements(name, raw, count))
-    dtype = _DTYPES.get(datatype)
-    if dtype is None:
+    if datatype not in _DTYPES:
         raise wrong(name, f"has datatype {datatype!r}, expected one of {', '.join((*_DTYPES, 'BYTES'))}")
-    size = count * np.dtype(dtype).itemsize
+    dtype, itemsize = _RAW[datatype]
+    size = count * itemsize
     if len(raw) != size:
         raise wrong(name, f"has {len(raw)} raw bytes, {count} of {datatype} are {size}")
     if datatype == "BOOL":
