@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from penstock.cli.supervisor import Log, Status
 
 BROKER = "broker"
-READY_WITHIN = 60.0
+READY_WITHIN = 120.0
 """Seconds for the broker, and again for the services; it takes 2 and 3, but more on a busy machine."""
 BROKER_STARTS = 3
 """A broker that has died so often before it was ready will not become so."""
