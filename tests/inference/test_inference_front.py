@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import subprocess
 import sys
@@ -234,10 +235,43 @@ def test_an_address_that_is_none() -> None:
         require_free("192.0.2.1:8001")
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
+def test_where_grpcs_experiments_do_not_work_it_begins_anew_without_them() -> None:
+    listen, nobody = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    code = f"""
+from penstock.inference import front, service, settings
+async def deaf(*_):
+    return False
+front.answers = deaf
+service.main(settings.InferenceSettings(listen="{listen}", broker="{nobody}"))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        seen: list[str] = []
+        for line in process.stderr:
+            event = json.loads(line)["event"]
+            seen.append(event)
+            if event == "listening":
+                break
+        with grpc.insecure_channel(listen) as channel:
+            live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+            assert live(b"", timeout=30, wait_for_ready=True)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+    without_waiting = [event for event in seen if event != "waiting"]
+    assert without_waiting == ["started", "grpc_experiments_do_not_work", "started", "listening"]
+    assert process.returncode == 0
+
+
 def test_without_a_broker_it_waits_and_says_so_over_grpc() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as dead:
-        listen = f"127.0.0.1:{free.getsockname()[1]}"
-        nobody = f"127.0.0.1:{dead.getsockname()[1]}"
+    listen, nobody = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     run_it = [sys.executable, "-m", "penstock", "run", "inference", "--listen", listen, "--broker", nobody]
     process = subprocess.Popen(run_it, stderr=subprocess.PIPE, text=True)
     try:

@@ -19,9 +19,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from uuid import uuid4
 
-# Before grpc is imported, which reads it then and never again.
+# Before grpc is imported, which reads them then and never again.
 EXPERIMENTS: Final = "-event_engine_client,-event_engine_listener"
 os.environ.setdefault("GRPC_EXPERIMENTS", EXPERIMENTS)
+# Children of this process (models are tried in one) never use grpc, which would complain of each in our log.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 import grpc  # type: ignore[import-untyped]  # noqa: E402  # it ships no types; see above
 from google.protobuf.any_pb2 import Any as AnyMessage  # noqa: E402
