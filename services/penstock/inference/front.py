@@ -113,7 +113,8 @@ class Front:
             await self._server.announce(ready=True)
             self._log.info("ready")
         self._record.tick()
-        self._replicas.tick()
+        # It may ask the broker something, and calls must not wait while one that is away does not answer.
+        await asyncio.to_thread(self._replicas.tick)
         self._notices.tick()
         self._tally.report(self._telemetry)
         if self._telemetry.on:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from penstock.runtime.broker import Broker, Message, Producer
 
-FLUSH_SECONDS: Final = 5.0
+FLUSH_SECONDS: Final = 3.0
 """How long a stop waits for what is still in a buffer."""
 
 
@@ -63,7 +63,9 @@ class Notices:
                 break
         if self._producer is not None:
             self._conclude(self._producer)
-            self._producer.close()
+            # Closing waits for what is not written, and that was waited for already.
+            if not self._producer.waiting():
+                self._producer.close()
 
     def _conclude(self, producer: Producer) -> None:
         if self._sent is None or producer.waiting():
