@@ -85,7 +85,10 @@ class KafkaWorld:
 
     def sent(self, producer: TransactionalProducer) -> None:
         assert isinstance(producer, KafkaTransactionalProducer)
-        assert producer._client.flush(PATIENCE) == 0
+        deadline = time.monotonic() + PATIENCE
+        while len(producer._client):
+            assert time.monotonic() < deadline
+            producer._serve(0.01)
 
     def expire(self, partition: TopicPartition, before: int) -> None:
         asked = KafkaPartition(partition.topic, partition.partition, before)

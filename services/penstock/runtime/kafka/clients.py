@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penstock.kafka")
 
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 10.0
 """How long a broker may take to answer a question before it counts as away."""
 
-_FENCED = frozenset(
+FENCED = frozenset(
     {
         KafkaError._FENCED,  # noqa: SLF001 - confluent_kafka's names for librdkafka's own errors
         KafkaError.PRODUCER_FENCED,
@@ -79,6 +79,10 @@ def client_config(contact: Contact, properties: Mapping[str, str]) -> dict[str, 
         "logger": _Diary,
         "error_cb": contact.raise_alarm,
         "reconnect.backoff.max.ms": 1000,  # 10 s by default: a broker that is back would be found late
+        # The default, "rebootstrap", throws away the brokers known when none answers, and a transaction that
+        # is waiting for one of them then hangs for ever (librdkafka issue 5511): over every restart of a lone
+        # broker. Our way is to make new clients, which start from the addresses given.
+        "metadata.recovery.strategy": "none",
         **properties,
     }
 
@@ -98,7 +102,7 @@ def raise_verdict(what: str, exception: KafkaException) -> NoReturn:
         KafkaException: anything else; a mistake of ours or of the cluster's, so the process ends.
     """
     error = error_of(exception)
-    if error.code() in _FENCED:
+    if error.code() in FENCED:
         raise Fenced(f"{what}: a newer process has taken this slot ({error.str()})") from exception
     if error.retriable() or error.fatal() or error.code() in _PASSING:
         raise Unavailable(f"{what}: {error.str()}") from exception
@@ -141,9 +145,7 @@ _PASSING = frozenset(
         KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
         KafkaError._TIMED_OUT,  # noqa: SLF001
         KafkaError._WAIT_COORD,  # noqa: SLF001
-        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
-        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._NOENT,  # noqa: SLF001 - no leader found
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.UNKNOWN_LEADER_EPOCH,  # a new topic's leader that has not heard of its election yet

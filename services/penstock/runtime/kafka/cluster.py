@@ -71,12 +71,11 @@ class KafkaBroker:
         created = []
         for name, future in self._admin.create_topics(wanted).items():
             try:
-                future.result(ANSWER_SECONDS)
+                self._answer(f"to create {name}", future)
+                created.append(name)
             except KafkaException as exception:
                 if error_of(exception).code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise_verdict(f"creating {name}", exception)
-            else:
-                created.append(name)
+                    raise
         self._wait_visible([topic for topic in topics if topic.name in created])
         return created
 
@@ -87,7 +86,7 @@ class KafkaBroker:
     def config(self, topic: str) -> dict[str, str]:
         """The topic's own settings; what it has from the cluster's defaults is left out."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        entries = self._answer(f"settings of {topic}", self._admin.describe_configs([resource])[resource])
+        entries = self._answer(f"for settings of {topic}", self._admin.describe_configs([resource])[resource])
         own = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
         return {name: entry.value for name, entry in entries.items() if entry.source == own}
 
@@ -98,12 +97,12 @@ class KafkaBroker:
         return {partition: (first[partition], last[partition]) for partition in wanted}
 
     def cluster_id(self) -> str:
-        found: str = self._answer("the cluster", self._admin.describe_cluster()).cluster_id
+        found: str = self._answer("for the cluster", self._admin.describe_cluster()).cluster_id
         return found
 
     def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
         answers = self._admin.describe_topics(TopicCollection(list(topics)))
-        return {name: str(self._answer(name, future).topic_id) for name, future in answers.items()}
+        return {name: str(self._answer(f"for {name}", future).topic_id) for name, future in answers.items()}
 
     def close(self) -> None:
         self.__dict__.pop("_admin", None)
@@ -127,9 +126,9 @@ class KafkaBroker:
         try:
             return future.result(ANSWER_SECONDS)
         except KafkaException as exception:
-            raise_verdict(f"asking for {what}", exception)
+            raise_verdict(f"asked {what}", exception)
         except TimeoutError as error:
-            raise Contact(self._servers).away(f"asked for {what}") from error
+            raise Contact(self._servers).away(f"asked {what}") from error
 
     def _offsets(self, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
         if not partitions:
@@ -137,7 +136,7 @@ class KafkaBroker:
         asked = {ck.TopicPartition(p.topic, p.partition): spec for p in partitions}
         answers = self._admin.list_offsets(asked, isolation_level=ck.IsolationLevel.READ_COMMITTED)
         return {
-            TopicPartition(p.topic, p.partition): self._answer(f"offsets of {p.topic}", future).offset
+            TopicPartition(p.topic, p.partition): self._answer(f"for offsets of {p.topic}", future).offset
             for p, future in answers.items()
         }
 

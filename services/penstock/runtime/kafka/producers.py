@@ -11,8 +11,17 @@ from confluent_kafka import KafkaError, KafkaException
 
 from penstock.runtime.broker import Aborted, Consumer, Message, Position, TopicPartition
 from penstock.runtime.errors import Unavailable
-from penstock.runtime.kafka.clients import ANSWER_SECONDS, REFUSALS, Contact, error_of, log, raise_verdict
+from penstock.runtime.kafka.clients import (
+    ANSWER_SECONDS,
+    FENCED,
+    REFUSALS,
+    Contact,
+    error_of,
+    log,
+    raise_verdict,
+)
 from penstock.runtime.kafka.consumers import KafkaConsumer
+from penstock.runtime.kafka.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +31,9 @@ TRANSACTION_SECONDS = 15.0
 
 OUTCOME_SECONDS = 20.0
 """How long to ask for the outcome of a step: past the transaction's own time it cannot be good any more."""
+
+CLOSING_SECONDS = 3.0
+"""How long closing may wait for a broker that may be away."""
 
 METADATA_LIMIT = 4095
 """Characters beside a committed offset: a broker keeps 4096 by default, and librdkafka sends one more."""
@@ -43,6 +55,7 @@ class KafkaTransactionalProducer:
     def __init__(self, config: dict[str, Any], contact: Contact, transactional_id: str) -> None:
         self._id = transactional_id
         self._open = False
+        self._begun = time.monotonic()
         self._contact = contact
         self._undelivered: KafkaError | None = None
         self._client = ck.Producer(
@@ -58,12 +71,18 @@ class KafkaTransactionalProducer:
                 "on_delivery": self._on_failure,
             }
         )
-        self._step("taking over", self._client.init_transactions)
+        self._watchdog = Watchdog()
+        try:
+            self._step("taking over", self._client.init_transactions, seconds=ANSWER_SECONDS)
+        except BaseException:
+            self._watchdog.close()
+            raise
 
     def begin(self) -> None:
         self._undelivered = None
         self._step("beginning", lambda _: self._client.begin_transaction())
         self._open = True
+        self._begun = time.monotonic()
 
     def send(self, messages: Iterable[Message]) -> None:
         produce = self._client.produce
@@ -74,10 +93,10 @@ class KafkaTransactionalProducer:
                     produce(message.topic, **arguments)
                     break
                 except BufferError:  # the broker is slower than we are: let it catch up, drop nothing
-                    self._client.poll(0.1)
+                    self._serve(0.1)
                 except KafkaException as exception:
                     self._judge("writing", exception)
-        self._client.poll(0)
+        self._serve(0)
 
     def send_offsets(self, consumer: Consumer, offsets: Mapping[TopicPartition, Position]) -> None:
         if not isinstance(consumer, KafkaConsumer):
@@ -106,17 +125,25 @@ class KafkaTransactionalProducer:
     def close(self) -> None:
         if self._open:
             # So that readers need not wait for the coordinator to find out; where nobody answers it must.
-            with contextlib.suppress(KafkaException):
-                self._client.abort_transaction(ANSWER_SECONDS)
+            with contextlib.suppress(KafkaException, SystemError):
+                self._client.abort_transaction(CLOSING_SECONDS)
             self._open = False
         self._client.purge()
+        self._watchdog.close()
 
-    def _step(self, what: str, call: Callable[[float], None]) -> None:
+    def _step(self, what: str, call: Callable[[float], None], *, seconds: float = OUTCOME_SECONDS) -> None:
         """One call to the coordinator, repeated while librdkafka says that this is safe."""
-        deadline = time.monotonic() + OUTCOME_SECONDS
+        deadline = time.monotonic() + seconds
         while True:
             try:
-                call(max(0.1, deadline - time.monotonic()))
+                left = max(0.1, deadline - time.monotonic())
+                with self._watchdog.expects(
+                    f"{what} in a transaction of {self._id}", seconds=2 * left + 10.0
+                ):
+                    call(left)
+            except SystemError:  # see _told_again
+                if time.monotonic() > deadline:
+                    raise
             except KafkaException as exception:
                 if not error_of(exception).retriable() or time.monotonic() > deadline:
                     self._judge(what, exception)
@@ -135,12 +162,25 @@ class KafkaTransactionalProducer:
             if cause.code() not in REFUSALS:
                 raise Aborted(f"{what} in a transaction of {self._id}: {cause.str()}") from exception
             exception = KafkaException(cause)
+        open_for = time.monotonic() - self._begun
+        if self._open and error.code() in FENCED and open_for > TRANSACTION_SECONDS:
+            # The coordinator has aborted it for its age: a newer epoch too, though nobody else has it.
+            raise Unavailable(
+                f"{what}: the transaction of {self._id} was open for {open_for:.0f} s"
+            ) from exception
         raise_verdict(f"{what} in a transaction of {self._id}", exception)
 
-    def _on_failure(self, error: KafkaError | None, message: Any) -> None:
+    def _serve(self, seconds: float) -> None:
+        """Let librdkafka call back; a fatal error is raised here too."""
+        try:
+            with _told_again():
+                self._client.poll(seconds)
+        except KafkaException as exception:
+            self._judge("writing", exception)
+
+    def _on_failure(self, error: KafkaError | None, _message: Any) -> None:
         if error is not None:
             self._undelivered = error
-            log.debug("not written to %s: %s", message.topic(), error.str())
 
 
 class KafkaProducer:
@@ -161,7 +201,7 @@ class KafkaProducer:
         )
 
     def send(self, message: Message) -> bool:
-        self._client.poll(0)
+        self._serve()
         try:
             self._client.produce(message.topic, **_arguments(message))
         except BufferError:
@@ -174,24 +214,43 @@ class KafkaProducer:
         return True
 
     def failed(self) -> int:
-        self._client.poll(0)
+        self._serve()
         return self._failed
 
     def waiting(self) -> int:
-        self._client.poll(0)
+        self._serve()
         return len(self._client)
 
     def flush(self, seconds: float) -> int:
-        return self._client.flush(seconds)
+        try:
+            with _told_again():
+                self._client.flush(seconds)
+        except KafkaException as exception:
+            raise_verdict("writing", exception)
+        return len(self._client)
 
     def close(self) -> None:
-        self._client.flush(ANSWER_SECONDS)
+        with contextlib.suppress(KafkaException, SystemError):
+            self._client.flush(CLOSING_SECONDS)
         self._client.purge()
 
-    def _on_failure(self, error: KafkaError | None, message: Any) -> None:
+    def _serve(self) -> None:
+        try:
+            with _told_again():
+                self._client.poll(0)
+        except KafkaException as exception:
+            raise_verdict("writing", exception)
+
+    def _on_failure(self, error: KafkaError | None, _message: Any) -> None:
         if error is not None:
             self._failed += 1
-            log.debug("not written to %s: %s", message.topic(), error.str())
+
+
+def _told_again() -> contextlib.AbstractContextManager[None]:
+    """After a fatal error confluent_kafka 2.16 calls back with its exception already set, which Python turns
+    into a SystemError that says nothing. The fatal error itself comes again with the next call.
+    """
+    return contextlib.suppress(SystemError)
 
 
 def _arguments(message: Message) -> dict[str, Any]:
