@@ -13,7 +13,7 @@ from penstock.kernel.errors import Invalid
 from penstock.runtime import deadletter
 from penstock.runtime.broker import Broker, Message, Polled, Position, Record, Topic, TopicPartition
 from penstock.runtime.codec import Codec
-from penstock.runtime.deadletter import FuseBlown, Refused
+from penstock.runtime.deadletter import Fuse, FuseBlown, Refused
 from penstock.runtime.errors import Fenced, NotYet
 from penstock.runtime.fold import read_range
 from penstock.runtime.loop import Loop, Staged, settle
@@ -109,11 +109,11 @@ class World:
     def start(self) -> None:
         """A new process in the same slot."""
         self.task = Copy(self.broker)
-        self.loop = self.beside(self.task)
+        self.loop = self.beside(self.task, fuse=Fuse())
 
-    def beside(self, task: Copy) -> Loop:
+    def beside(self, task: Copy, *, fuse: Fuse | None = None) -> Loop:
         broker: Broker = self.broker
-        return Loop(task, broker, service="copier", prefix="p.", slot="0", telemetry=off())
+        return Loop(task, broker, service="copier", prefix="p.", slot="0", telemetry=off(), fuse=fuse)
 
     def given(self, *values: bytes, partition: int = 0, topic: str = "in") -> None:
         for value in values:
@@ -384,12 +384,21 @@ def test_a_record_too_large_for_its_letter_is_named_and_not_carried(part: str) -
     assert (why.source.offset, why.retry) == (7, "")
 
 
-def test_the_fuse_blows_after_the_letters_are_written(world: World) -> None:
+def test_the_fuse_blows_before_anything_is_written_and_again_after_a_restart(world: World) -> None:
     world.given(*[b"bad"] * 960, *[b"good"] * 40)
-    with pytest.raises(FuseBlown, match=r"960 of the last 1000 records of in are invalid"):
-        world.run()
-    assert len(world.broker.records("letters.in")) == 960
-    assert len(world.out()) == 40
+    for _ in range(2):
+        with pytest.raises(FuseBlown, match=r"960 of the last 1000 records of in are invalid"):
+            world.run()
+        world.start()
+    assert not world.broker.records("letters.in")
+    assert FIRST not in world.committed()
+
+
+def test_without_a_fuse_everything_may_become_dead_letters(world: World) -> None:
+    world.loop = world.beside(world.task, fuse=None)
+    world.given(*[b"bad"] * 1000)
+    world.run()
+    assert len(world.broker.records("letters.in")) == 1000
     assert world.committed()[FIRST].offset == 1000
 
 

@@ -54,7 +54,7 @@ class System:
     def __init__(
         self, tasks: Mapping[str, MakeTask] | None = None, *, broker: type[MemoryBroker] = MemoryBroker
     ) -> None:
-        self.now = 0
+        self.now = 4_000_000_000_000  # later than any event time here: no record is from the future
         self.broker = broker(now=self._tick)
         self.names = Names(PREFIX)
         self.codec = Codec()

@@ -72,7 +72,7 @@ class IntakeTask(CatalogTask):
                 decoded.append(record)
             except Invalid as why:
                 refused.append(Refused(record, why))
-        intake = take_events(source.pipeline, events)
+        intake = take_events(source.pipeline, events, [record.timestamp for record in decoded])
         refused += [Refused(decoded[place], why, "validate") for place, why in intake.refused.items()]
         topic = self.names.of("features", source.pipeline.name)
         payloads = source.rows.encode(intake.heads, intake.matrix)
@@ -90,7 +90,7 @@ class IntakeTask(CatalogTask):
             try:
                 fields = source.wire.read(record.value)
                 stage = "validate"
-                label = take_label(source.pipeline, fields)
+                label = take_label(source.pipeline, fields, record.timestamp)
             except Invalid as why:
                 refused.append(Refused(record, why, stage))
             else:

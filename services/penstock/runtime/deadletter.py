@@ -99,10 +99,10 @@ class Fuse:
     >>> fuse = Fuse(window=100, share=0.95)
     >>> fuse.burn("crm.events", seen=60, refused=50)
     >>> fuse.burn("crm.events", seen=60, refused=60)
-    >>> fuse.burn("crm.events", seen=100, refused=99)
+    >>> fuse.burn("crm.events", seen=100, refused=99)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    penstock.runtime.deadletter.FuseBlown: 99 of the last 100 records of crm.events are invalid
+    penstock.runtime.deadletter.FuseBlown: 99 of the last 100 records of crm.events are invalid: mend ...
     """
 
     window: int = 1000
@@ -120,4 +120,7 @@ class Fuse:
         full = seen >= self.window
         self._counts[source] = (0, 0) if full else (seen, refused)
         if full and refused >= self.share * seen:
-            raise FuseBlown(f"{refused} of the last {seen} records of {source} are invalid")
+            raise FuseBlown(
+                f"{refused} of the last {seen} records of {source} are invalid: mend them or the pipeline file, "
+                "or let them become dead letters with PENSTOCK_FUSE=off"
+            )

@@ -99,6 +99,8 @@ class Loop:
         service: named in dead letters and telemetry.
         prefix: of groups and transactional ids.
         slot: the stable place of this process in its service.
+        telemetry: is told of polls, transactions, dead letters and lag.
+        fuse: ends the service before a stream of invalid records becomes dead letters; none lets them pass.
     """
 
     def __init__(
@@ -110,12 +112,13 @@ class Loop:
         prefix: str,
         slot: str,
         telemetry: Telemetry,
+        fuse: Fuse | None = None,
     ) -> None:
         self.task = task
         self.group = f"{prefix}{task.name}"
         self._service = service
         self._telemetry = telemetry
-        self._fuse = Fuse()
+        self._fuse = fuse
         self._log = logs.get(task=task.name)
         self._conditions = logs.Conditions(self._log)
         self._positions: dict[TopicPartition, Position] = {}
@@ -180,6 +183,7 @@ class Loop:
         with self._telemetry.processing(polled.records, group=self.group):
             staged = self.task.process(polled)  # 3. the core; it needs no transaction yet
             self._conditions.ended("not_yet")
+            self._burn(polled, staged)
             messages = [*staged.messages, *self._letters(polled, staged)]
             moved = {**moved, **{gap.partition: gap.end for gap in polled.gaps}}
             touched = moved.keys() | staged.metadata.keys()
@@ -193,7 +197,6 @@ class Loop:
             self._write(polled, messages, touched)
         if polled.gaps:
             self._consumer.start({gap.partition: gap.end for gap in polled.gaps})
-        self._burn(polled, staged)
         return True
 
     def _write(self, polled: Polled, messages: Sequence[Message], touched: set[TopicPartition]) -> None:
@@ -258,6 +261,9 @@ class Loop:
         ]
 
     def _burn(self, polled: Polled, staged: Staged) -> None:
+        """Before anything is written: what blew the fuse is still in the input when its cause is mended."""
+        if self._fuse is None:
+            return
         seen = Counter(record.topic for record in polled.records)
         refused = Counter(each.record.topic for each in staged.refused)
         for topic, count in seen.items():

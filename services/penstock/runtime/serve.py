@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from penstock.runtime import logs
 from penstock.runtime.broker import Broker
 from penstock.runtime.catalog import Catalog, Names
-from penstock.runtime.deadletter import FuseBlown
+from penstock.runtime.deadletter import Fuse, FuseBlown
 from penstock.runtime.errors import Fenced, Unavailable
 from penstock.runtime.kafka import KafkaBroker
 from penstock.runtime.loop import Loop, Task
@@ -56,6 +56,7 @@ class _TaskWorker:
             prefix=settings.prefix,
             slot=settings.slot,
             telemetry=telemetry,
+            fuse=Fuse() if settings.fuse == "on" else None,
         )
 
     def step(self) -> bool:

@@ -94,6 +94,10 @@ class Settings:
     """The stable place of this process in its service. Two processes of one service must not share it: the
     newer one fences the older."""
 
+    fuse: Literal["on", "off"] = "on"
+    """Whether to end when nearly everything is invalid, before it is all dead letters. Off lets it all go there:
+    for an operator who has seen the letters and wants the stream to go on."""
+
     log: Literal["json", "text"] = "json"
     """Form of the log lines on stderr."""
 
@@ -144,7 +148,7 @@ def describe(settings: type[Settings]) -> list[Setting]:
     """The fields of a settings class, for help texts and the documentation.
 
     >>> [setting.variable for setting in describe(Settings)]
-    ['PENSTOCK_BROKER', 'PENSTOCK_PREFIX', 'PENSTOCK_SLOT', 'PENSTOCK_LOG']
+    ['PENSTOCK_BROKER', 'PENSTOCK_PREFIX', 'PENSTOCK_SLOT', 'PENSTOCK_FUSE', 'PENSTOCK_LOG']
     """
     return [setting for setting, _ in _fields(settings)]
 

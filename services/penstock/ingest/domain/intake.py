@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,14 @@ from penstock.contracts.records import FeatureRow, Label
 from penstock.kernel.errors import Invalid
 from penstock.kernel.features import vectorise
 from penstock.kernel.labels import make_label
+from penstock.kernel.mistakes import show
 from penstock.kernel.pipeline import Pipeline
 from penstock.kernel.times import event_time_ms
 
 Fields = Mapping[str, object]
+AHEAD: Final = 86_400_000
+"""How far a record's own time may be ahead of when it was written, in milliseconds: clocks and zones are wrong
+by hours. One record from the year 2999 would otherwise move event time there, and expire all that waits."""
 _LONGEST_ID = 512
 
 
@@ -34,15 +39,21 @@ class Intake:
     refused: Mapping[int, Invalid]
 
 
-def take_events(pipeline: Pipeline, events: Sequence[Fields]) -> Intake:
-    """Feature rows of a batch of events; unknown fields are ignored, a row's fault is its own."""
+def take_events(pipeline: Pipeline, events: Sequence[Fields], written: Sequence[int]) -> Intake:
+    """Feature rows of a batch of events; unknown fields are ignored, a row's fault is its own.
+
+    Args:
+        pipeline: says what to read of them.
+        events: their fields.
+        written: the timestamps of their records, milliseconds since 1970.
+    """
     source = pipeline.events
     refused: dict[int, Invalid] = {}
     ids, times = [""] * len(events), np.zeros(len(events), dtype=np.int64)
-    for place, event in enumerate(events):
+    for place, (event, stamp) in enumerate(zip(events, written, strict=True)):
         try:
             ids[place] = read_id(event, source.id)
-            times[place] = read_time(event, source.time)
+            times[place] = read_time(event, source.time, stamp)
         except Invalid as why:
             refused[place] = why
     vectors = vectorise(pipeline.features, events, times)
@@ -54,7 +65,7 @@ def take_events(pipeline: Pipeline, events: Sequence[Fields]) -> Intake:
     return Intake(heads=heads, matrix=vectors.matrix[valid], refused=refused)
 
 
-def take_label(pipeline: Pipeline, fields: Fields) -> Label:
+def take_label(pipeline: Pipeline, fields: Fields, written: int) -> Label:
     """The label in a record of the labels' topic.
 
     Raises:
@@ -63,7 +74,7 @@ def take_label(pipeline: Pipeline, fields: Fields) -> Label:
     source = pipeline.labels
     return Label(
         id=read_id(fields, source.id),
-        time=read_time(fields, source.time),
+        time=read_time(fields, source.time, written),
         label=make_label(pipeline, fields.get(source.value)),
     )
 
@@ -92,9 +103,16 @@ def read_id(fields: Fields, name: str) -> str:
     return text
 
 
-def read_time(fields: Fields, name: str) -> int:
-    """Milliseconds since 1970 of a record's own time."""
+def read_time(fields: Fields, name: str, written: int) -> int:
+    """Milliseconds since 1970 of a record's own time, which may not be much later than it was written."""
     value = fields.get(name)
     if value is None:
         raise Invalid(f"no time: field {name!r} is missing", field=name, reason="missing_time")
-    return event_time_ms(value, field=name)
+    time = event_time_ms(value, field=name)
+    if time > written + AHEAD:
+        raise Invalid(
+            f"{name} is {show(value)}, more than a day after the record was written",
+            field=name,
+            reason="future_time",
+        )
+    return time
