@@ -121,6 +121,6 @@ class Fuse:
         self._counts[source] = (0, 0) if full else (seen, refused)
         if full and refused >= self.share * seen:
             raise FuseBlown(
-                f"{refused} of the last {seen} records of {source} are invalid: mend them or the pipeline file, "
-                "or let them become dead letters with PENSTOCK_FUSE=off"
+                f"{refused} of the last {seen} records of {source} are invalid: mend them or the pipeline
+                file," " or let them become dead letters with PENSTOCK_FUSE=off"
             )

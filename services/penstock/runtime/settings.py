@@ -95,8 +95,8 @@ class Settings:
     newer one fences the older."""
 
     fuse: Literal["on", "off"] = "on"
-    """Whether to end when nearly everything is invalid, before it is all dead letters. Off lets it all go there:
-    for an operator who has seen the letters and wants the stream to go on."""
+    """Whether to end when nearly everything is invalid, before it is all dead letters. Off lets it all go
+    there: for an operator who has seen the letters and wants the stream to go on."""
 
     log: Literal["json", "text"] = "json"
     """Form of the log lines on stderr."""

@@ -19,8 +19,9 @@ from penstock.kernel.times import event_time_ms
 
 Fields = Mapping[str, object]
 AHEAD: Final = 86_400_000
-"""How far a record's own time may be ahead of when it was written, in milliseconds: clocks and zones are wrong
-by hours. One record from the year 2999 would otherwise move event time there, and expire all that waits."""
+"""How far a record's own time may be ahead of when it was written, in milliseconds: clocks and zones are
+wrong by hours. One record from the year 2999 would otherwise move event time there, and expire all that
+waits."""
 _LONGEST_ID = 512
 
 
