@@ -120,7 +120,6 @@ class Fuse:
         full = seen >= self.window
         self._counts[source] = (0, 0) if full else (seen, refused)
         if full and refused >= self.share * seen:
-            raise FuseBlown(
-                f"{refused} of the last {seen} records of {source} are invalid: mend them or the pipeline
-                file," " or let them become dead letters with PENSTOCK_FUSE=off"
-            )
+            what = f"{refused} of the last {seen} records of {source} are invalid"
+            way_out = "mend them or the pipeline file, or let them become dead letters with PENSTOCK_FUSE=off"
+            raise FuseBlown(f"{what}: {way_out}")
