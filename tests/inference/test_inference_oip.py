@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.contracts import oip_pb2
+from penstock.inference.client import request_of
 from penstock.inference.domain import STARTING, Directory, Waiting
 from penstock.inference.faults import Fault
 from penstock.inference.oip import Chance, infer
 from penstock.inference.tensors import MAX_ROWS
+from penstock.kernel.features import vectorise
 from tests.inference.asking import (
     CHANCE,
     NAMES,
     NOON,
+    PIPELINE,
     TYPED,
     Adds,
     Breaks,
@@ -211,6 +215,34 @@ def test_cleared_places_count_all_features_though_some_came_as_codes() -> None:
         DIRECTORY, request({"line": ("INT64", [1], [1]), "distance": ("FP32", [1], [500.0])}), CHANCE
     )
     assert served.asked.vectors.cleared == ((0,),)
+
+
+events = st.fixed_dictionaries(
+    {},
+    optional={
+        "distance": st.none() | st.floats() | st.integers(-(10**20), 10**20),
+        "line": st.none() | st.sampled_from(["red", "green", "blue", "Red "]),
+        "rush": st.none() | st.booleans(),
+        "planned": st.none() | st.datetimes(datetime(1970, 1, 2), datetime(2100, 1, 1)),  # noqa: DTZ001 - UTC, as records mean it
+    },
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows=st.lists(events, min_size=1, max_size=4), times=st.lists(st.integers(0, 2**41), min_size=4))
+def test_a_row_asked_for_is_the_row_the_stream_would_have_seen(
+    rows: list[dict[str, Any]], times: list[int]
+) -> None:
+    times = times[: len(rows)]
+    streamed = vectorise(PIPELINE.features, rows, np.array(times, dtype=np.int64))
+    try:
+        body = request_of("trips", rows, event_times=times).SerializeToString()
+    except ValueError:
+        assert all(value is None for row in rows for value in row.values())
+        return
+    _, served = infer(DIRECTORY, body, CHANCE)
+    assert np.array_equal(served.asked.vectors.matrix, streamed.matrix, equal_nan=True)
+    assert served.asked.vectors.cleared == streamed.cleared
 
 
 def test_unknown_pipeline() -> None:

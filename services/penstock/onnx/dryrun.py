@@ -11,7 +11,7 @@ import numpy as np
 
 from penstock.onnx.model import FloatMatrix, Model, digest_of
 from penstock.onnx.refused import Refused
-from penstock.onnx.sandbox import CPU_SECONDS, MEMORY_BYTES
+from penstock.onnx.sandbox import CPU_SECONDS, MEMORY_BYTES, STACK_BYTES
 from penstock.onnx.structure import inspect
 
 
@@ -23,6 +23,10 @@ def confine() -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     cpu = int(used.ru_utime + used.ru_stime) + CPU_SECONDS
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
+    # onnxruntime walks trees by recursion; with an unlimited stack that would eat the memory instead.
+    most = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    stack = STACK_BYTES if most == resource.RLIM_INFINITY else min(STACK_BYTES, most)
+    resource.setrlimit(resource.RLIMIT_STACK, (stack, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

@@ -13,6 +13,7 @@ from penstock.onnx.refused import MAX_BYTES, Refused
 
 CPU_SECONDS = 5
 MEMORY_BYTES = 2**30
+STACK_BYTES = 8 * 2**20
 WALL_SECONDS = 30
 """The child is killed after this long, however little processor time it got."""
 
