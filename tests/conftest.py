@@ -38,6 +38,7 @@ def prefix() -> str:
     return f"t{uuid.uuid4().hex[:12]}."
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whoever asks for the broker is marked so, and cannot forget it."""
     for item in items:

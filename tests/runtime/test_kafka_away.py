@@ -43,6 +43,14 @@ def world(embedded: EmbeddedKafka, prefix: str) -> Iterator[KafkaWorld]:
     world.broker.close()
 
 
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker counts as away after 2 s, not 10: here it is."""
+    for module in ("clients", "cluster", "producers"):
+        monkeypatch.setattr(f"penstock.runtime.kafka.{module}.ANSWER_SECONDS", 2.0)
+
+
+@pytest.mark.usefixtures("_impatient")
 def test_no_broker_at_all_is_one_clear_line(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -51,10 +59,8 @@ def test_no_broker_at_all_is_one_clear_line(
     broker = KafkaBroker(address)
     where = TopicPartition("t", 0)
 
-    started = time.monotonic()
     with pytest.raises(Unavailable, match=rf"^no broker answers at {address}: [^\n]*$"):
         broker.topics()
-    assert time.monotonic() - started < 15
     with pytest.raises(Unavailable, match=r"^taking over in a transaction of t: [^\n]*$"):
         broker.transactional("t")
     reader = broker.reader({where: 0})
@@ -67,6 +73,7 @@ def test_no_broker_at_all_is_one_clear_line(
     assert {record.levelname for record in caplog.records if record.name == "penstock.kafka"} == {"DEBUG"}
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_a_member_notices_and_its_successor_goes_on(
     embedded: EmbeddedKafka, world: KafkaWorld, prefix: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -128,7 +128,8 @@ def test_a_log_that_lost_its_end_is_not_read_on(world: KafkaWorld) -> None:
     reader.close()
 
 
-def test_properties_of_the_operator_reach_the_clients(kafka: str) -> None:
+def test_properties_of_the_operator_reach_the_clients(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.runtime.kafka.cluster.ANSWER_SECONDS", 1.0)
     broker = KafkaBroker(kafka, {"security.protocol": "SSL"})
 
     with pytest.raises(Unavailable):
