@@ -13,8 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-import orjson
-
 from penstock.contracts.records import (
     BaselineRequested,
     FactTaken,
@@ -28,8 +26,7 @@ from penstock.contracts.records import (
 )
 from penstock.kernel.chain import derived_id, digest_of
 from penstock.kernel.errors import Invalid
-from penstock.kernel.mistakes import Mistakes
-from penstock.kernel.pipeline import Pipeline
+from penstock.kernel.spec import read_spec
 
 Fact = PipelineApplied | VersionRegistered | JobCompleted
 Decision = BaselineRequested
@@ -80,10 +77,7 @@ def decide(state: GovernorState | None, fact: Fact, place: Place) -> tuple[Gover
 def _applied(
     state: GovernorState | None, fact: PipelineApplied, place: Place, follows: Stage | None
 ) -> tuple[GovernorState, list[Decision]]:
-    try:
-        policy = Pipeline.read(orjson.loads(fact.spec)).policy_digest
-    except (Mistakes, orjson.JSONDecodeError) as error:
-        raise Invalid(f"the spec of {fact.pipeline} is not valid: {error}", reason="spec") from error
+    policy = read_spec(fact).policy_digest
     if state is not None:
         return replace(_counted(state, fact), spec=fact.digest, policy=policy), []
     request = BaselineRequested(

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import orjson
-
 from penstock.contracts.records import FeatureRow, Outcome, PipelineApplied, Prediction
 from penstock.contracts.topics import TOPICS
 from penstock.kernel.errors import Invalid
 from penstock.kernel.hashing import partition_of
-from penstock.kernel.mistakes import Mistakes
 from penstock.kernel.pipeline import Pipeline
+from penstock.kernel.spec import read_spec
 from penstock.runtime import logs
 from penstock.runtime.broker import Broker, Message, Record
 from penstock.runtime.codec import Codec, UnknownSchema, row_schema
 from penstock.runtime.errors import Unavailable
 from penstock.runtime.fold import Fold
+from penstock.runtime.wire import Wire
 
 ROW_KINDS = (FeatureRow, Prediction, Outcome)
 
@@ -48,7 +47,8 @@ class Names:
 class Catalog:
     """The fold of `schemas` and `pipelines`, and the codec that knows them.
 
-    Building it reads both topics to their ends and writes the schemas of this build that are missing.
+    Building it reads both topics to their ends and writes the schemas of this build that are missing; those
+    of rows follow as soon as they are used, where `apply` was of another build.
 
     Raises:
         Unavailable: no broker answers, or its topics are not there yet.
@@ -66,11 +66,15 @@ class Catalog:
         self._waiting: list[Record] = []
         self._fold = Fold(broker, [names.of("schemas"), names.of("pipelines")])
         self._take(self._fold.catch_up())
-        publish_schemas(broker, names, self._schemas, self.codec.texts())
+        self._broker = broker
+        self._published = 0
+        self._publish()
 
     def refresh(self) -> bool:
         """Take in what is new; whether a pipeline changed."""
-        return self._take(self._fold.poll())
+        changed = self._take(self._fold.poll())
+        self._publish()
+        return changed
 
     def control_message(self, topic: str, pipeline: str, event: object, *, key: str | None = None) -> Message:
         """An event for a control topic: all of a pipeline is on one partition number, whatever the key."""
@@ -84,6 +88,12 @@ class Catalog:
 
     def close(self) -> None:
         self._fold.close()
+
+    def _publish(self) -> None:
+        """Write the schemas that this process uses and nobody has written."""
+        if (count := len(self.codec.written)) != self._published:
+            publish_schemas(self._broker, self.names, self._schemas, self.codec.texts())
+            self._published = count
 
     def _take(self, records: Iterable[Record]) -> bool:
         # Pipelines whose schema had not come before them are tried again with the next ones, in their order.
@@ -134,10 +144,10 @@ def read_applied(codec: Codec, record: Record) -> Pipeline:
     applied = codec.decode(record.value or b"").value
     if not isinstance(applied, PipelineApplied):
         raise Invalid(f"expected a PipelineApplied, got a {type(applied).__name__}", reason="unexpected")
-    try:
-        return Pipeline.read(orjson.loads(applied.spec))
-    except (Mistakes, orjson.JSONDecodeError) as error:
-        raise Invalid(f"the spec of {applied.pipeline} is not valid: {error}", reason="spec") from error
+    pipeline = read_spec(applied)
+    for source in (pipeline.events, pipeline.labels):
+        Wire(source.format)
+    return pipeline
 
 
 def apply_messages(

@@ -117,10 +117,13 @@ class Codec:
         self._own: dict[str, tuple[Schema, Callable[[Any], Mapping[str, Any]]]] = {}
         self._readers: dict[bytes, Callable[[bytes], Decoded]] = {}
         self._writers: dict[tuple[str, str, str], RowCodec[Any]] = {}
+        self.written: list[Schema] = []
+        """What this process writes with: all events, and the rows it has been asked for."""
         for name, text in SCHEMAS.items():
             if name not in ROWS:
                 schema = Schema(text)
                 self._own[name] = schema, _unbuilder(getattr(records, name))
+                self.written.append(schema)
                 self._learn_event(schema, name)
 
     def encode(self, event: Any) -> bytes:
@@ -165,11 +168,12 @@ class Codec:
             if schema.fingerprint not in self._readers:
                 self._learn_rows(schema, kind.__name__)
             codec = self._writers[key] = RowCodec(schema, kind)
+            self.written.append(schema)
         return codec
 
     def texts(self) -> dict[bytes, bytes]:
-        """Fingerprint to schema of everything this build writes, for the schemas topic."""
-        return {schema.fingerprint: schema.text.encode() for schema, _ in self._own.values()}
+        """Fingerprint to schema of everything this process writes, for the schemas topic."""
+        return {schema.fingerprint: schema.text.encode() for schema in self.written}
 
     def _learn_event(self, schema: Schema, name: str) -> None:
         own = self._own[name][0]
