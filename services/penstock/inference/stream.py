@@ -47,10 +47,12 @@ class StreamTask(CatalogTask):
         self._tally = tally
         self._tables = Tables(broker, catalog)
         self._epochs: dict[TopicPartition, int] = {}
+        self._announce()
         self._follow()
 
     def refresh(self) -> bool:
-        changed = super().refresh()
+        if changed := super().refresh():
+            self._announce()
         self._tables.refresh()
         self._follow()
         return changed
@@ -145,6 +147,11 @@ class StreamTask(CatalogTask):
             )
             for prediction, payload, (record, _) in zip(found, payloads, taken, strict=True)
         ]
+
+    def _announce(self) -> None:
+        """Use the schemas of predictions here, so that the catalog publishes them for the gRPC side too."""
+        for name, pipeline in self.catalog.pipelines.items():
+            self.codec.rows(Prediction, name, pipeline.features_digest, pipeline.feature_names)
 
     def _follow(self) -> None:
         self._shelf.update(self.catalog.pipelines, self._tables.routes, self._tables.models, self._fetch)
