@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import time
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from confluent_kafka import KafkaException
 
@@ -126,6 +129,31 @@ def test_a_log_that_lost_its_end_is_not_read_on(world: KafkaWorld) -> None:
         until(lambda: reader.poll(1, 0.1), lambda _: False, "the refusal")
 
     reader.close()
+
+
+def test_clients_that_were_closed_leave_nothing_running(world: KafkaWorld, prefix: str) -> None:
+    """Services build their clients anew for as long as a broker is away: each has several threads."""
+    topic = world.topic("topic")
+    process = psutil.Process()
+    before = process.num_threads()
+
+    gc.disable()  # nobody collects cycles in time
+    try:
+        for number in range(3):
+            producer = world.broker.transactional(f"{prefix}{number}")
+            producer.begin()
+            producer.send([Message(topic, b"x")])
+            producer.close()
+            consumer = member(world, [topic], group=prefix + "g")
+            consumer.close()
+            plain = world.broker.producer()
+            plain.close()
+            del producer, consumer, plain
+        deadline = time.monotonic() + 10
+        while process.num_threads() > before:
+            assert time.monotonic() < deadline, f"{process.num_threads() - before} threads too many"
+    finally:
+        gc.enable()
 
 
 def test_properties_of_the_operator_reach_the_clients(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:

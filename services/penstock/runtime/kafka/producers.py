@@ -49,6 +49,22 @@ _WRITING = {
 }
 
 
+class _Failures:
+    """Records that were taken and could not be written; apart, or a producer would keep itself alive.
+
+    Called back without a single call into C in it; see `_told_again`.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last: KafkaError | None = None
+
+    def note(self, error: KafkaError | None, _message: Any) -> None:
+        if error is not None:
+            self.count += 1
+            self.last = error
+
+
 class KafkaTransactionalProducer:
     """Writes and commits offsets together; see `penstock.runtime.broker.TransactionalProducer`."""
 
@@ -57,7 +73,7 @@ class KafkaTransactionalProducer:
         self._open = False
         self._begun = time.monotonic()
         self._contact = contact
-        self._undelivered: KafkaError | None = None
+        self._failures = _Failures()
         self._client = ck.Producer(
             {
                 **_WRITING,
@@ -68,7 +84,7 @@ class KafkaTransactionalProducer:
                 # tries a transaction takes 100 ms, with this one 3-8.
                 "retry.backoff.ms": 5,
                 "retry.backoff.max.ms": 20,
-                "on_delivery": self._on_failure,
+                "on_delivery": self._failures.note,
             }
         )
         self._watchdog = Watchdog()
@@ -79,7 +95,7 @@ class KafkaTransactionalProducer:
             raise
 
     def begin(self) -> None:
-        self._undelivered = None
+        self._failures.last = None
         self._step("beginning", lambda _: self._client.begin_transaction())
         self._open = True
         self._begun = time.monotonic()
@@ -156,7 +172,7 @@ class KafkaTransactionalProducer:
         # In a transaction that must be aborted librdkafka answers `_STATE` to every further call.
         spoilt = error.txn_requires_abort() or (self._open and error.code() == KafkaError._STATE)  # noqa: SLF001
         if spoilt and self._open:
-            cause = self._undelivered or error
+            cause = self._failures.last or error
             self._open = False
             self._step("aborting", self._client.abort_transaction)
             if cause.code() not in REFUSALS:
@@ -178,17 +194,13 @@ class KafkaTransactionalProducer:
         except KafkaException as exception:
             self._judge("writing", exception)
 
-    def _on_failure(self, error: KafkaError | None, _message: Any) -> None:
-        if error is not None:
-            self._undelivered = error
-
 
 class KafkaProducer:
     """Writes outside transactions, never making the caller wait; see `penstock.runtime.broker.Producer`."""
 
     def __init__(self, config: dict[str, Any], contact: Contact) -> None:
         self._contact = contact
-        self._failed = 0
+        self._failures = _Failures()
         self._client = ck.Producer(
             {
                 **_WRITING,
@@ -196,7 +208,7 @@ class KafkaProducer:
                 "enable.idempotence": True,
                 "queue.buffering.max.messages": 20_000,
                 "queue.buffering.max.kbytes": 32_768,
-                "on_delivery": self._on_failure,
+                "on_delivery": self._failures.note,
             }
         )
 
@@ -210,12 +222,12 @@ class KafkaProducer:
             if error_of(exception).fatal():
                 raise Unavailable(f"writing to {message.topic}: {error_of(exception).str()}") from exception
             log.debug("not written to %s: %s", message.topic, error_of(exception).str())
-            self._failed += 1
+            self._failures.count += 1
         return True
 
     def failed(self) -> int:
         self._serve()
-        return self._failed
+        return self._failures.count
 
     def waiting(self) -> int:
         self._serve()
@@ -240,10 +252,6 @@ class KafkaProducer:
                 self._client.poll(0)
         except KafkaException as exception:
             raise_verdict("writing", exception)
-
-    def _on_failure(self, error: KafkaError | None, _message: Any) -> None:
-        if error is not None:
-            self._failed += 1
 
 
 def _told_again() -> contextlib.AbstractContextManager[None]:
