@@ -54,12 +54,12 @@ class KafkaBroker:
         return KafkaReader(config, contact, offsets)
 
     def transactional(self, transactional_id: str) -> KafkaTransactionalProducer:
-        config, contact = self._client()
-        return KafkaTransactionalProducer(config, contact, transactional_id)
+        config, _ = self._client()
+        return KafkaTransactionalProducer(config, transactional_id)
 
     def producer(self) -> KafkaProducer:
-        config, contact = self._client()
-        return KafkaProducer(config, contact)
+        config, _ = self._client()
+        return KafkaProducer(config)
 
     def create(self, topics: Sequence[Topic]) -> list[str]:
         wanted = [

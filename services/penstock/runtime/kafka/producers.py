@@ -15,7 +15,6 @@ from penstock.runtime.kafka.clients import (
     ANSWER_SECONDS,
     FENCED,
     REFUSALS,
-    Contact,
     error_of,
     log,
     raise_verdict,
@@ -68,11 +67,10 @@ class _Failures:
 class KafkaTransactionalProducer:
     """Writes and commits offsets together; see `penstock.runtime.broker.TransactionalProducer`."""
 
-    def __init__(self, config: dict[str, Any], contact: Contact, transactional_id: str) -> None:
+    def __init__(self, config: dict[str, Any], transactional_id: str) -> None:
         self._id = transactional_id
         self._open = False
         self._begun = time.monotonic()
-        self._contact = contact
         self._failures = _Failures()
         self._client = ck.Producer(
             {
@@ -198,8 +196,7 @@ class KafkaTransactionalProducer:
 class KafkaProducer:
     """Writes outside transactions, never making the caller wait; see `penstock.runtime.broker.Producer`."""
 
-    def __init__(self, config: dict[str, Any], contact: Contact) -> None:
-        self._contact = contact
+    def __init__(self, config: dict[str, Any]) -> None:
         self._failures = _Failures()
         self._client = ck.Producer(
             {
