@@ -10,9 +10,14 @@ import fastavro
 import pytest
 
 from penstock.cli import main, produce, tail
+from penstock.cli.apply import apply
 from penstock.cli.exits import Exit, Failure
 from penstock.contracts.records import Label
+from penstock.ingest.domain.intake import take_events, take_label
+from penstock.kernel.pipeline import Pipeline
+from penstock.runtime.avro import Schema
 from penstock.runtime.broker import Message, Topic, TopicPartition
+from penstock.runtime.catalog import Names
 from penstock.runtime.codec import Codec
 from penstock.runtime.memory import MemoryBroker
 
@@ -22,6 +27,27 @@ if TYPE_CHECKING:
 
     from penstock.runtime.settings import Settings
 
+NAMES = Names("penstock.")
+TITANIC = Pipeline.read(
+    {
+        "pipeline": "titanic",
+        "task": "binary",
+        "events": {"topic": "titanic.passengers", "id": "id", "time": "at"},
+        "labels": {
+            "topic": "titanic.fates",
+            "id": "id",
+            "time": "at",
+            "value": "survived",
+            "horizon": "30d",
+        },
+        "features": {
+            "pclass": {"category": ["1", "2", "3"]},
+            "trial": "boolean",
+            "fare": "number",
+            "hour": {"hour": "boarded"},
+        },
+    }
+)
 PERSON = json.dumps(
     {
         "type": "record",
@@ -62,11 +88,55 @@ def test_json_lines_are_sent_with_their_key(broker: MemoryBroker, tmp_path: Path
     assert sent == {b"a": {"id": "a", "age": 1}, b"b": {"id": "b", "age": None}}
 
 
-def test_csv_cells_become_numbers_where_they_read_as_such(broker: MemoryBroker, tmp_path: Path) -> None:
+def test_csv_cells_are_numbers_where_json_writes_them_so(broker: MemoryBroker, tmp_path: Path) -> None:
     file = tmp_path / "people.csv"
-    file.write_text("id,age,weight,plan\n7,41,70.5,\n")
-    assert main(["produce", str(file), "--topic", "people"]) == Exit.OK
-    assert values(broker, "people") == [{"id": 7, "age": 41, "weight": 70.5, "plan": None}]
+    file.write_text("id,age,weight,plan,badge,seats\n7,41,70.5,,007,1_000\n")
+    assert main(["produce", str(file), "--topic", "people", "--key", "id"]) == Exit.OK
+    assert values(broker, "people") == [
+        {"id": "7", "age": 41, "weight": 70.5, "plan": None, "badge": "007", "seats": "1_000"}
+    ]
+
+
+def test_csv_cells_are_what_the_applied_pipeline_says(broker: MemoryBroker, tmp_path: Path) -> None:
+    apply(TITANIC, broker, NAMES)
+    events, labels = tmp_path / "events.csv", tmp_path / "labels.csv"
+    events.write_text("id,at,pclass,trial,fare,boarded\n007,1357016400000,3,1,0072,2013-01-01T05:00:00Z\n")
+    labels.write_text("id,at,survived\n007,1357016400000,0\n")
+    assert main(["produce", str(events), "--topic", "titanic.passengers"]) == Exit.OK
+    assert main(["produce", str(labels), "--topic", "titanic.fates"]) == Exit.OK
+    [event], [label] = values(broker, "titanic.passengers"), values(broker, "titanic.fates")
+    assert event == {
+        "id": "007",
+        "at": 1357016400000,
+        "pclass": "3",
+        "trial": True,
+        "fare": 72,
+        "boarded": "2013-01-01T05:00:00Z",
+    }
+    assert label == {"id": "007", "at": 1357016400000, "survived": False}
+    now = 1357016400000
+    taken = take_events(TITANIC, [event], [now])
+    assert (taken.refused, taken.matrix.tolist()) == ({}, [[3.0, 1.0, 72.0, 5.0]])
+    assert take_label(TITANIC, label, now).label == 0.0
+
+
+def test_csv_cells_are_what_the_schema_says(broker: MemoryBroker, tmp_path: Path) -> None:
+    file, schema = tmp_path / "people.csv", tmp_path / "person.avsc"
+    file.write_text("id,born\n7,1357028100000\n")
+    schema.write_text(PERSON)
+    assert main(["produce", str(file), "--topic", "people", "--schema", str(schema)]) == Exit.OK
+    [record] = broker.records("people")
+    assert Schema(PERSON).read((record.value or b"")[10:]) == {"id": "7", "born": 1357028100000}
+
+
+def test_a_row_with_too_many_cells_says_where(
+    broker: MemoryBroker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("id,age\n7,41\n8,1,2\n")
+    assert main(["produce", str(file), "--topic", "people"]) == Exit.INVALID
+    assert capsys.readouterr().err.endswith("people.csv:3: more cells than the header has\n")
+    assert len(broker.records("people")) == 1
 
 
 def test_a_container_becomes_single_object_avro_of_the_schema(broker: MemoryBroker, tmp_path: Path) -> None:
@@ -120,7 +190,7 @@ def test_a_record_that_does_not_fit_the_schema_names_itself(broker: MemoryBroker
 
 def test_an_ending_that_says_nothing_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"cannot read '\.parquet'") as failure:
-        list(produce.read(tmp_path / "x.parquet"))
+        list(produce.read(tmp_path / "x.parquet", {}))
     assert failure.value.code == Exit.USAGE
 
 
@@ -129,6 +199,41 @@ def test_a_missing_topic_is_created_when_asked_to(broker: MemoryBroker, tmp_path
     file.write_text("{}\n")
     assert main(["produce", str(file), "--topic", "fresh", "--create", "2"]) == Exit.OK
     assert broker.topics()["fresh"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--topic", "a b", "--create", "2"], "--topic: expected a topic's name of letters"),
+        (["--topic", "fresh", "--create", "0"], "'0' is not a whole number, 1 or more"),
+        (["--topic", "fresh", "--create", "-1"], "'-1' is not a whole number, 1 or more"),
+    ],
+)
+def test_a_topic_that_cannot_be_created_is_wrong_usage(
+    arguments: list[str],
+    message: str,
+    broker: MemoryBroker,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = broker.topics()
+    file = tmp_path / "x.jsonl"
+    file.write_text("{}\n")
+    assert main(["produce", str(file), *arguments]) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert broker.topics() == before
+
+
+def test_one_record_is_said_to_be_one(
+    broker: MemoryBroker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text("{}\n")
+    assert main(["produce", str(file), "--topic", "people"]) == Exit.OK
+    assert capsys.readouterr().err == "1 record sent to people\n"
+    assert len(broker.records("people")) == 1
 
 
 def test_tail_decodes_by_the_schemas_topic(broker: MemoryBroker, capsys: pytest.CaptureFixture[str]) -> None:

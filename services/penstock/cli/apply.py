@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from penstock.cli.address import add_broker
+from penstock.cli.cells import of_events
 from penstock.cli.check import summary
 from penstock.cli.cluster import connected, settings_of
 from penstock.cli.exits import Exit, Failure
@@ -148,7 +149,7 @@ def complete(
     pipeline = pipeline.frozen(known)
     if not pipeline.unlearned:
         return pipeline, {}
-    rows = first_rows(pipeline, broker) if history is None else read(history)
+    rows = first_rows(pipeline, broker) if history is None else read(history, of_events(pipeline))
     learned = learn(pipeline, rows, str(history or pipeline.events.topic))
     return pipeline.frozen(learned), {name: len(words) for name, words in learned.items()}
 

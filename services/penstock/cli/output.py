@@ -36,6 +36,15 @@ def _fallback(value: object) -> str:
     return value.hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
 
 
+def counted(count: int, thing: str) -> str:
+    """How many of something.
+
+    >>> counted(1, "record"), counted(1200, "record")
+    ('1 record', '1,200 records')
+    """
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
 def emit(rows: Sequence[Mapping[str, Any]], form: str, *, empty: str = "nothing") -> None:
     """Print rows: a table of their keys, or one JSON array."""
     if form == "json":

@@ -2,6 +2,11 @@
 
 The file is an Avro container (.avro), JSON lines (.jsonl, .ndjson) or CSV with a header line (.csv).
 Records are sent as JSON, or with --schema as single-object Avro.
+
+The cells of a CSV are what --schema says they are, or the applied pipeline that reads this topic: a category
+stays text, a boolean is true or false (or yes, no, 1, 0), an id is kept as it stands. Elsewhere a cell is a
+number only where it is written as JSON writes it (007 and 1_000 stay text), and --key is text. An empty cell
+is missing.
 """
 
 from __future__ import annotations
@@ -14,18 +19,25 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from penstock.cli.address import add_broker
+from penstock.cli.applied import applied
+from penstock.cli.cells import of_schema, of_topic, text, typed
 from penstock.cli.cluster import connected, full_name, settings_of
 from penstock.cli.exits import Exit, Failure
-from penstock.cli.output import as_json
+from penstock.cli.numbers import count as at_least_one
+from penstock.cli.output import as_json, counted
 from penstock.kernel.errors import Invalid
+from penstock.kernel.mistakes import Wrong
+from penstock.kernel.names import topic as topic_name
 from penstock.runtime.avro import Schema, read_container
 from penstock.runtime.broker import Message, Topic
+from penstock.runtime.catalog import Names
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping
 
-    from penstock.runtime.broker import Producer
+    from penstock.cli.cells import Readers
+    from penstock.runtime.broker import Broker, Producer
 
     Record = Mapping[str, Any]
 
@@ -38,22 +50,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", metavar="FIELD", help="the field that becomes the record's key")
     parser.add_argument("--schema", type=Path, metavar="FILE", help="send single-object Avro of this schema")
     parser.add_argument(
-        "--create", type=int, metavar="PARTITIONS", help="create the topic where there is none"
+        "--create",
+        type=at_least_one,
+        metavar="PARTITIONS",
+        help="create the topic where there is none",
     )
     add_broker(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    encode = encoder(args.schema.read_text("utf-8") if args.schema else None)
-    records = read(args.file)
+    schema = Schema(args.schema.read_text("utf-8")) if args.schema else None
+    encode = encoder(schema)
     settings = settings_of(args)
     with connected(settings) as broker:
-        topics = broker.topics()
-        if args.create and args.topic not in topics:
-            broker.create([Topic(name=args.topic, partitions=args.create)])
-            topic = args.topic
+        topic = _topic(broker, args.topic, settings.prefix, create=args.create)
+        if schema is None:
+            readers = of_topic(topic, applied(broker, Names(settings.prefix)))
         else:
-            topic = full_name(args.topic, settings.prefix, topics)
+            readers = of_schema(schema.raw)
+        records = read(args.file, {**({args.key: text} if args.key else {}), **readers})
         producer = broker.producer()
         try:
             count = send(producer, (message(topic, record, args.key, encode) for record in records))
@@ -62,12 +77,28 @@ def run(args: argparse.Namespace) -> int:
     if args.output == "json":
         print(as_json({"topic": topic, "records": count}))
     else:
-        print(f"{count:,} records sent to {topic}", file=sys.stderr)
+        print(f"{counted(count, 'record')} sent to {topic}", file=sys.stderr)
     return Exit.OK
 
 
-def read(path: Path) -> Iterator[Record]:
+def _topic(broker: Broker, given: str, prefix: str, *, create: int | None) -> str:
+    """The topic's full name; it is made where there is none and that was asked for."""
+    topics = broker.topics()
+    if create is None or given in topics:
+        return full_name(given, prefix, topics)
+    try:
+        broker.create([Topic(name=topic_name(given), partitions=create)])
+    except Wrong as wrong:
+        raise Failure(f"--topic: {wrong}", Exit.USAGE) from wrong
+    return given
+
+
+def read(path: Path, readers: Readers) -> Iterator[Record]:
     """The records of a file, by its ending.
+
+    Args:
+        path: of the file.
+        readers: what the columns of a CSV are.
 
     Raises:
         Failure: the ending says nothing, or a line is not a record.
@@ -82,21 +113,22 @@ def read(path: Path) -> Iterator[Record]:
                     if line.strip():
                         yield _json(line, f"{path}:{number}")
         case ".csv":
-            with path.open(newline="", encoding="utf-8-sig") as text:
-                for row in csv.DictReader(text):
-                    yield {name: number_or_text(text) for name, text in row.items()}
+            with path.open(newline="", encoding="utf-8-sig") as lines:
+                for row in (rows := csv.DictReader(lines)):
+                    if None in row:
+                        raise Failure(f"{path}:{rows.line_num}: more cells than the header has", Exit.INVALID)
+                    yield typed(row, readers)
         case other:
             raise Failure(
                 f"{path}: cannot read '{other}', expected .avro, .jsonl, .ndjson or .csv", Exit.USAGE
             )
 
 
-def encoder(schema: str | None) -> Callable[[Record], bytes]:
+def encoder(schema: Schema | None) -> Callable[[Record], bytes]:
     """Records as JSON, or as single-object Avro of a schema."""
     if schema is None:
         return orjson.dumps
-    parsed = Schema(schema)
-    return lambda record: parsed.header + parsed.write(record)
+    return lambda record: schema.header + schema.write(record)
 
 
 def message(topic: str, record: Record, key: str | None, encode: Callable[[Record], bytes]) -> Message:
@@ -127,7 +159,7 @@ def send(producer: Producer, messages: Iterator[Message]) -> int:
         count += 1
     left = producer.flush(FLUSH_SECONDS) + producer.failed()
     if left:
-        raise Failure(f"{left:,} of {count:,} records could not be sent", Exit.UNREACHABLE)
+        raise Failure(f"{left:,} of {counted(count, 'record')} could not be sent", Exit.UNREACHABLE)
     return count
 
 
@@ -139,19 +171,3 @@ def _json(line: bytes, where: str) -> Record:
     if not isinstance(record, dict):
         raise Failure(f"{where}:1: expected a JSON object", Exit.INVALID)
     return record
-
-
-def number_or_text(text: str | None) -> float | str | None:
-    """A cell is a number where it reads as one, and nothing where it is empty.
-
-    >>> [number_or_text(text) for text in ("7", "7.5", "", "EWR")]
-    [7, 7.5, None, 'EWR']
-    """
-    if not text:
-        return None
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

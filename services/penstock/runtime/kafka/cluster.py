@@ -17,6 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public, thou
 )
 from confluent_kafka.cimpl import NewTopic
 
+from penstock.kernel.errors import Invalid
 from penstock.runtime.broker import TopicPartition
 from penstock.runtime.errors import Unavailable
 from penstock.runtime.kafka.clients import ANSWER_SECONDS, Contact, client_config, error_of, raise_verdict
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 VISIBLE_SECONDS = 20.0
 """How long a new topic may take until every broker knows it."""
+# What was asked for cannot be: another name, or another number, would do.
+_REFUSED_TOPIC = frozenset(
+    {KafkaError.TOPIC_EXCEPTION, KafkaError.INVALID_PARTITIONS, KafkaError.POLICY_VIOLATION}
+)
 
 
 class KafkaBroker:
@@ -74,7 +79,11 @@ class KafkaBroker:
                 self._answer(f"to create {name}", future)
                 created.append(name)
             except KafkaException as exception:
-                if error_of(exception).code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                error = error_of(exception)
+                if error.code() in _REFUSED_TOPIC:
+                    why = f"topic {name} cannot be created: {error.str()}"
+                    raise Invalid(why, reason="topic") from exception
+                if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
         self._wait_visible([topic for topic in topics if topic.name in created])
         return created

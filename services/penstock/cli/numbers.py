@@ -1,0 +1,42 @@
+"""Numbers on the command line: what is none that makes sense is wrong usage, before anything is done."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from typing import Final
+
+LARGEST_PORT: Final = 65_535
+
+
+def count(text: str) -> int:
+    """A whole number, 1 or more.
+
+    >>> count("3")
+    3
+    """
+    return _within(text, 1, None)
+
+
+def count_or_none(text: str) -> int:
+    """A whole number, 0 or more.
+
+    >>> count_or_none("0")
+    0
+    """
+    return _within(text, 0, None)
+
+
+def port(text: str) -> int:
+    """A port that others can be told.
+
+    >>> port("9092")
+    9092
+    """
+    return _within(text, 1, LARGEST_PORT)
+
+
+def _within(text: str, least: int, most: int | None) -> int:
+    expected = f"a whole number, {least} or more" if most is None else f"a number from {least} to {most}"
+    if text.isascii() and text.isdigit() and least <= int(text) and (most is None or int(text) <= most):
+        return int(text)
+    raise ArgumentTypeError(f"{text!r} is not {expected}")
