@@ -34,6 +34,10 @@ class Copy:
         self.broker = broker
         self.wanted = ["in"]
         self.waits = False
+        self.lacks = False
+        """Whether a rebuild misses something that is still on its way."""
+        self.says_ends = False
+        """Whether an end is worth a record."""
         self.holds: set[TopicPartition] = set()
         self.forgets = False
         """Whether a rebuilt state holds nothing."""
@@ -49,6 +53,8 @@ class Copy:
 
     def restore(self, positions: Mapping[TopicPartition, Position]) -> Iterator[None]:
         self.broker.trace.append("restore")
+        if self.lacks:
+            raise NotYet("a schema")
         self.restored.append(dict(positions))
         self.seen.clear()
         if self.forgets:
@@ -68,6 +74,8 @@ class Copy:
         self.broker.trace.append("process")
         self.ends.append(polled.ended)
         messages, refused, metadata = [], [], {}
+        if self.says_ends and not polled.records:
+            messages.append(Message("out", b"nothing more", b"key"))
         for record in polled.records:
             if record.value == b"early" and self.waits:
                 raise NotYet("early")
@@ -236,6 +244,18 @@ def test_what_comes_before_what_it_needs_waits_and_is_said_once(world: World) ->
     assert [line["event"] for line in lines] == ["not_yet", "not_yet_ended"]
 
 
+def test_a_rebuild_that_lacks_something_waits_for_it_too(world: World) -> None:
+    world.task.lacks = True
+    world.given(b"a")
+    with capture_logs() as lines:
+        for _ in range(5):
+            assert not world.loop.step()
+        world.task.lacks = False
+        world.run()
+    assert world.out() == [b"a 1"]
+    assert [line["event"] for line in lines] == ["not_yet", "not_yet_ended"]
+
+
 def test_a_held_partition_delivers_nothing_until_it_is_let_go(world: World) -> None:
     world.task.holds = {FIRST}
     world.given(b"a")
@@ -267,6 +287,17 @@ def test_that_a_partition_came_to_its_end_is_news_once(world: World) -> None:
     world.run()
     assert world.task.ends == [{FIRST, SECOND}] * 2
     assert world.broker.trace.count("begin") == 1, "news alone writes nothing here"
+
+
+def test_what_is_written_without_a_record_commits_the_offsets_where_they_are(world: World) -> None:
+    """Without offsets in it the broker could not tell that another process has the partitions now."""
+    world.given(b"a")
+    world.run()
+    world.start()
+    world.task.says_ends = True
+    world.run()
+    assert world.out() == [b"a 1", b"nothing more"]
+    assert world.committed() == {FIRST: Position(1), SECOND: Position(0)}
 
 
 # -- what rides beside the offsets

@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -151,19 +152,8 @@ class Loop:
         self._hold()
         started = time.perf_counter()
         polled = self._consumer.poll(BATCH, WAIT)  # 1.
-        if polled.assigned or polled.revoked or self._restoring:
-            self._restore()
-            return True
-        self._telemetry.polled(polled.records, time.perf_counter() - started, group=self.group)
-        self._lag.look(self._positions)
-        # A partition that came to its end is news even without a record; one that is still there is not.
-        moved = _next_offsets(polled)
-        before, self._ended = self._ended, (self._ended - moved.keys()) | polled.ended
-        polled = polled._replace(ended=self._ended)
-        if not (polled.records or self._ended - before or polled.gaps):
-            return False
         try:
-            return self._transact(polled, moved)
+            return self._go_on(polled, time.perf_counter() - started)
         except Aborted as aborted:
             self._log.warning("transaction_aborted", why=str(aborted))
         except NotYet as missing:
@@ -171,6 +161,20 @@ class Loop:
             self._wait()
         self._restoring = True
         return False
+
+    def _go_on(self, polled: Polled, seconds: float) -> bool:
+        if polled.assigned or polled.revoked or self._restoring:
+            self._restore()
+            return True
+        self._telemetry.polled(polled.records, seconds, group=self.group)
+        self._lag.look(self._positions)
+        # A partition that came to its end is news even without a record; one that is still there is not.
+        moved = _next_offsets(polled)
+        before, self._ended = self._ended, (self._ended - moved.keys()) | polled.ended
+        polled = polled._replace(ended=self._ended)
+        if not (polled.records or self._ended - before or polled.gaps):
+            return False
+        return self._transact(polled, moved)
 
     def _wait(self) -> None:
         """Let some time pass as a member of the group that wants no records; step 0 comes next anyway."""
@@ -194,12 +198,16 @@ class Loop:
                 )
             if not (touched or messages):
                 return False
-            self._write(polled, messages, touched)
+            # Offsets ride along even where none moved: by them the broker sees whose partitions these are,
+            # and what has lost them meanwhile writes nothing.
+            self._write(polled, messages, touched or self._positions.keys())
         if polled.gaps:
             self._consumer.start({gap.partition: gap.end for gap in polled.gaps})
         return True
 
-    def _write(self, polled: Polled, messages: Sequence[Message], touched: set[TopicPartition]) -> None:
+    def _write(
+        self, polled: Polled, messages: Sequence[Message], touched: AbstractSet[TopicPartition]
+    ) -> None:
         producer = self._producer
         producer.begin()  # 2.
         try:
