@@ -22,6 +22,7 @@ class Worker:
         self.steps = steps
         self.built = 0
         self.closed = 0
+        self.sticks = False
 
     def make(self, broker: Broker, telemetry: Telemetry) -> Worker:  # noqa: ARG002 - as every worker is made
         self.built += 1
@@ -35,6 +36,8 @@ class Worker:
 
     def close(self) -> None:
         self.closed += 1
+        if self.sticks:
+            raise RuntimeError("cannot be closed")
 
 
 def lived(worker: Worker, life: Life) -> None:
@@ -67,3 +70,12 @@ def test_anything_else_ends_the_process(error: Exception, code: int) -> None:
     lived(worker, life)
     assert (worker.built, worker.closed, life.code) == (1, 1, code)
     assert life.stop.is_set(), "the other threads end too"
+
+
+def test_a_worker_that_cannot_be_closed_ends_the_process() -> None:
+    """Its thread is gone: the others would go on, and nobody would know that a part is missing."""
+    life = Life()
+    worker = Worker([Unavailable("away")])
+    worker.sticks = True
+    lived(worker, life)
+    assert (life.code, life.stop.is_set()) == (FAILED, True)

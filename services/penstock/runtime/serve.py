@@ -6,6 +6,7 @@ is not `Unavailable` ends the process: whatever it held is rebuilt from the log 
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
@@ -124,12 +125,12 @@ def keep(make: MakeWorker, broker: Broker, telemetry: Telemetry, life: Life) -> 
     log = logs.get()
     conditions = logs.Conditions(log)
     while not life.stop.is_set():
-        worker = None
         try:
-            worker = make(broker, telemetry)
-            conditions.ended("waiting")
-            while not life.stop.is_set():
-                worker.step()
+            # Closing may fail, too: were that not seen here, the process would live on without this thread.
+            with contextlib.closing(make(broker, telemetry)) as worker:
+                conditions.ended("waiting")
+                while not life.stop.is_set():
+                    worker.step()
         except Unavailable as away:
             conditions.began("waiting", why=str(away))
             life.stop.wait(RETRY)
@@ -142,6 +143,3 @@ def keep(make: MakeWorker, broker: Broker, telemetry: Telemetry, life: Life) -> 
         except Exception:
             log.exception("crashed")
             life.end(FAILED)
-        finally:
-            if worker is not None:
-                worker.close()
