@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,35 @@ from penstock.cli.exits import Exit, Failure
 from penstock.cli.process import Process
 from penstock.cli.state import State, write_state
 from penstock.contracts import oip_pb2
+from penstock.contracts.records import RouteChanged
+from penstock.inference.domain import Serving
+from penstock.inference.metadata import model_config
+from penstock.kernel.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+PIPELINE = Pipeline.read(
+    {
+        "pipeline": "churn",
+        "task": "binary",
+        "events": {"topic": "crm.events", "id": "event_id", "time": "at"},
+        "labels": {"topic": "crm.ends", "id": "event_id", "time": "at", "value": "left", "horizon": "30d"},
+        "features": {
+            "age": "number",
+            "plan": {"category": ["1", "2", "3"]},
+            "trial": "boolean",
+            "weekday": {"weekday": "at"},
+            "since": {"month": "joined"},
+        },
+    }
+)
+NO_MODELS = RouteChanged(
+    pipeline="churn", epoch=1, champion=0, canary=None, share=0.0, salt="", shadows=(), causes=()
+)
+SERVING = {"churn": Serving(pipeline=PIPELINE, route=NO_MODELS, models={})}
 
 
 class Server:
@@ -27,13 +53,18 @@ class Server:
         self.requests: list[oip_pb2.ModelInferRequest] = []
         self.refuses: tuple[grpc.StatusCode, str] | None = None
         self._server = grpc.server(ThreadPoolExecutor(max_workers=1))
-        handler = grpc.unary_unary_rpc_method_handler(
-            self._infer,
-            request_deserializer=oip_pb2.ModelInferRequest.FromString,
-            response_serializer=oip_pb2.ModelInferResponse.SerializeToString,
-        )
         service = grpc.method_handlers_generic_handler(
-            "inference.GRPCInferenceService", {"ModelInfer": handler}
+            "inference.GRPCInferenceService",
+            {
+                "ModelInfer": grpc.unary_unary_rpc_method_handler(
+                    self._infer,
+                    request_deserializer=oip_pb2.ModelInferRequest.FromString,
+                    response_serializer=oip_pb2.ModelInferResponse.SerializeToString,
+                ),
+                "ModelConfig": grpc.unary_unary_rpc_method_handler(
+                    lambda body, _: model_config(SERVING, True, body)
+                ),
+            },
         )
         self._server.add_generic_rpc_handlers((service,))
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
@@ -71,17 +102,17 @@ def sent(request: oip_pb2.ModelInferRequest) -> dict[str, list[Any]]:
     return {
         tensor.name: list(getattr(tensor.contents, field))
         for tensor in request.inputs
-        for field in ("bytes_contents", "fp64_contents")
+        for field in ("bytes_contents", "fp64_contents", "bool_contents", "int64_contents")
         if getattr(tensor.contents, field)
     }
 
 
 def test_pairs_are_one_row_with_its_id_and_time(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["flights", "carrier=UA", "distance=1400", "temp=", "--id", "mine", "--event-time"]
+    words = ["churn", "age=041", "plan=3", "trial=true", "since=", "--id", "mine", "--event-time"]
     code = main(["predict", *words, "2013-01-01T05:00:00Z", "--address", server.address, "-o", "json"])
     assert code == Exit.OK
     [request] = server.requests
-    assert sent(request) == {"carrier": [b"UA"], "distance": [1400.0]}
+    assert sent(request) == {"age": [41.0], "plan": [b"3"], "trial": [True]}
     assert request.id == "mine"
     assert request.parameters["event_time"].int64_param == 1357016400000
     assert json.loads(capsys.readouterr().out) == [
@@ -89,15 +120,87 @@ def test_pairs_are_one_row_with_its_id_and_time(server: Server, capsys: pytest.C
     ]
 
 
+def test_pairs_may_name_the_events_own_id_and_time(server: Server) -> None:
+    words = ["event_id=007", "at=1357016400000", "age=41", "joined=2012-05-01T00:00:00Z"]
+    assert main(["predict", "churn", *words, "--address", server.address]) == Exit.OK
+    [request] = server.requests
+    assert sent(request) == {"age": [41.0], "joined": [b"2012-05-01T00:00:00Z"]}
+    assert request.id == "007"
+    assert request.parameters["event_time"].int64_param == 1357016400000
+
+
+def test_what_no_feature_is_called_goes_to_the_server_which_knows_what_was_meant(server: Server) -> None:
+    assert main(["predict", "churn", "aeg=41", "--address", server.address]) == Exit.OK
+    assert sent(server.requests[0]) == {"aeg": [41.0]}
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ("age=old", "feature 'age' is 'old', expected a number\n"),
+        ("age=1_000", "feature 'age' is '1_000', expected a number\n"),
+        ("trial=maybe", "feature 'trial' is 'maybe', expected true or false\n"),
+        ("at=noon", "at is 'noon', expected a time: ISO-8601 text or milliseconds since 1970\n"),
+    ],
+)
+def test_a_value_that_cannot_be_one_is_named(
+    pair: str, message: str, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "churn", pair, "--address", server.address]) == Exit.INVALID
+    assert capsys.readouterr().err == message
+    assert not server.requests
+
+
+def test_the_events_own_file_is_asked_for_under_its_ids_and_times(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    events = [
+        {"event_id": "c-1", "at": "2013-01-01T05:00:00Z", "age": 41, "plan": "3", "trial": True, "x": [1]},
+        {"event_id": 7, "at": 1357016400001, "age": None, "plan": "2", "trial": False, "joined": None},
+    ]
+    file.write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    assert main(["predict", "churn", "--file", str(file), "--address", server.address]) == Exit.OK
+    [request] = server.requests
+    found = sent(request)
+    assert math.isnan(found["age"].pop())
+    assert found == {
+        "age": [41.0],
+        "plan": [b"3", b"2"],
+        "trial": [True, False],
+        "id": [b"c-1", b"7"],
+        "event_time": [1357016400000, 1357016400001],
+    }
+
+
+def test_an_event_without_an_id_among_others_gets_one(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "events.csv"
+    file.write_text("event_id,at,age\n007,1357016400000,41\n,,29\n")
+    assert main(["predict", "churn", "--file", str(file), "--address", server.address]) == Exit.OK
+    found = sent(server.requests[0])
+    assert found["id"][0] == b"007"
+    assert found["id"][1]
+    assert found["event_time"][0] == 1357016400000 < found["event_time"][1]
+
+
+def test_a_number_in_a_file_is_no_category(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"plan": "3"}\n{"plan": 3}\n')
+    assert main(["predict", "churn", "--file", str(file), "--address", server.address]) == Exit.INVALID
+    assert capsys.readouterr().err == f"{file}: record 2: feature 'plan' is 3, expected text\n"
+    assert not server.requests
+
+
 def test_every_record_of_a_file_is_asked_for_in_batches(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "rows.csv"
-    file.write_text("age,plan\n" + "41,pro\n" * (predict.ROWS + 1))
+    file.write_text("age,plan\n" + "41,3\n" * (predict.ROWS + 1))
     code = main(["predict", "churn", "--file", str(file), "--address", server.address, "-o", "json"])
     assert code == Exit.OK
     assert len(json.loads(capsys.readouterr().out)) == predict.ROWS + 1
     assert [request.inputs[0].shape[0] for request in server.requests] == [predict.ROWS, 1]
+    assert sent(server.requests[1]) == {"age": [41.0], "plan": [b"3"]}
 
 
 @pytest.mark.parametrize(
@@ -126,6 +229,8 @@ def test_a_row_that_cannot_be_sent_is_invalid(server: Server, capsys: pytest.Cap
 
 def test_wrong_usage_says_what_was_expected(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "churn"]) == Exit.USAGE
+    assert main(["predict", "churn", "--file", "x.csv", "--id", "mine"]) == Exit.USAGE
+    assert "--id and --event-time are of one row" in capsys.readouterr().err
     assert main(["predict", "churn", "age"]) == Exit.USAGE
     assert "'age' is no feature, expected NAME=VALUE" in capsys.readouterr().err
     with pytest.raises(Failure):

@@ -360,6 +360,11 @@ def test_model_config_is_that_of_one_row(server: Running) -> None:
         ("distance", oip.TYPE_FP32, [1], True),
         ("line", oip.TYPE_STRING, [1], True),
     ]
+    assert {name: each.string_value for name, each in config.parameters.items()} == {
+        "id": "id",
+        "event_time": "t",
+        "timestamps": '["planned"]',
+    }
 
 
 def test_the_repository_index_lists_what_is_loaded_and_what_waits(server: Running) -> None:
@@ -492,6 +497,13 @@ def test_a_swap_under_load_drops_no_call_and_mixes_no_two_versions() -> None:
 
 def client(up: Running, pipeline: str = "trips") -> Client:
     return Client(up.address, pipeline=pipeline, seconds=20)
+
+
+def test_the_client_knows_what_to_ask_with(server: Running) -> None:
+    with client(server) as asking:
+        inputs = asking.inputs()
+        assert inputs.features == asking.features()
+    assert (inputs.id, inputs.event_time, inputs.timestamps) == ("id", "t", {"planned"})
 
 
 def test_the_client_asks_for_one_row(server: Running) -> None:

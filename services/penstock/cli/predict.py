@@ -3,26 +3,38 @@
     penstock predict flights carrier=UA origin=EWR distance=1400
     penstock predict flights --file departures.jsonl -o json
 
-What is left out is missing. The answer names the id under which the label is to be sent.
+A value is what the model says of its feature: a number, true or false, or a category's word (pclass=3 is the
+word 3). What is left out, or empty, is missing. A file may be the events' own: the pipeline's id and time
+fields are taken as id and event time, and fields that it does not name are ignored. The answer names the id
+under which the label is to be sent.
 """
 
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from penstock.cli import cells
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.output import emit
-from penstock.cli.produce import number_or_text, read
+from penstock.cli.produce import read
 from penstock.cli.state import DATA_FOLDER, read_state
+from penstock.ingest.domain.intake import read_id
+from penstock.kernel.errors import Invalid
+from penstock.kernel.mistakes import show
+from penstock.kernel.numbers import as_number
+from penstock.kernel.times import event_time_ms
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from penstock.inference.client import Prediction, Value
+    from penstock.cli.cells import Reader
+    from penstock.inference.client import Client, Inputs, Prediction, Row
 
 DEFAULT: Final = "127.0.0.1:8001"
 ROWS: Final = 64
@@ -33,11 +45,20 @@ ENDINGS: Final = {
     "UNAVAILABLE": Exit.UNREACHABLE,
     "DEADLINE_EXCEEDED": Exit.TIMEOUT,
 }
+_READERS: Final[Mapping[str, Reader]] = {"BYTES": cells.text, "BOOL": cells.boolean, "FP32": cells.number}
+
+
+class Asked(NamedTuple):
+    """A row to ask for; no id, or no time, where the event has none."""
+
+    id: str
+    time: int | None
+    features: Row
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pipeline", metavar="PIPELINE")
-    parser.add_argument("features", nargs="*", metavar="NAME=VALUE")
+    parser.add_argument("features", nargs="*", metavar="NAME=VALUE", help="an empty VALUE is missing")
     parser.add_argument(
         "--file", type=Path, metavar="FILE", help="ask for every record (.avro, .jsonl, .csv)"
     )
@@ -59,19 +80,23 @@ def run(args: argparse.Namespace) -> int:
 
     if bool(args.features) == bool(args.file):
         raise Failure("give either NAME=VALUE pairs or --file", Exit.USAGE)
+    if args.file and (args.id or args.event_time):
+        raise Failure("--id and --event-time are of one row: a file has its own", Exit.USAGE)
+    pairs = dict(map(pair, args.features))
     address = grpc_address(args.address)
     try:
         with Client(address, pipeline=args.pipeline) as client:
             if args.file:
-                found = [
-                    prediction
-                    for rows in _batches(read(args.file))
-                    for prediction in client.predict_many(rows, version=args.version)
-                ]
+                found = _ask_for_file(client, args.file, args.version)
             else:
-                row = dict(map(pair, args.features))
+                row = _of_pairs(client.inputs(), pairs)
                 found = [
-                    client.predict(row, id=args.id, event_time=_time(args.event_time), version=args.version)
+                    client.predict(
+                        row.features,
+                        id=args.id or row.id,
+                        event_time=row.time if args.event_time is None else _time(args.event_time),
+                        version=args.version,
+                    )
                 ]
     except Fault as fault:
         raise Failure(f"{address}: {fault}", ENDINGS.get(fault.code, Exit.FAILED)) from fault
@@ -89,16 +114,87 @@ def grpc_address(given: str | None, *, environment: Mapping[str, str] = os.envir
     return state.grpc if state else DEFAULT
 
 
-def pair(text: str) -> tuple[str, Value]:
-    """A feature on the command line.
+def pair(text: str) -> tuple[str, str]:
+    """A feature on the command line, as it stands there.
 
-    >>> pair("distance=1400"), pair("carrier=UA"), pair("temp=")
-    (('distance', 1400), ('carrier', 'UA'), ('temp', None))
+    >>> pair("distance=1400"), pair("temp=")
+    (('distance', '1400'), ('temp', ''))
     """
     name, sign, value = text.partition("=")
     if not sign or not name:
         raise Failure(f"{text!r} is no feature, expected NAME=VALUE", Exit.USAGE)
-    return name, number_or_text(value)
+    return name, value
+
+
+def readers(inputs: Inputs) -> dict[str, Reader]:
+    """How text is read that the model is to be asked with."""
+    return {inputs.id: cells.text, **{name: _READERS[kind] for name, kind in inputs.features.items()}}
+
+
+def asked(inputs: Inputs, event: Mapping[str, Any]) -> Asked:
+    """An event as a row to ask for; fields the pipeline does not name are left out.
+
+    Raises:
+        Invalid: a feature is of another type than the stream would take, or the id or the time is none.
+    """
+    at = event.get(inputs.event_time)
+    features = {name: value for name, value in event.items() if name in inputs.timestamps}
+    for name, kind in inputs.features.items():
+        if event.get(name) is not None:
+            features[name] = _checked(name, kind, event[name])
+    return Asked(
+        "" if event.get(inputs.id) in (None, "") else read_id(event, inputs.id),
+        None if at is None else event_time_ms(at, field=inputs.event_time),
+        features,
+    )
+
+
+def _checked(name: str, kind: str, value: Any) -> Any:
+    """A category's code would be taken too: a number that is meant as a word must not get there."""
+    match kind:
+        case "BYTES":
+            fits, expected = isinstance(value, str), "text"
+        case "BOOL":
+            fits, expected = isinstance(value, bool), "true or false"
+        case _:
+            fits, expected = as_number(value) is not None, "a number"
+    if not fits:
+        raise Invalid(f"feature {name!r} is {show(value)}, expected {expected}", field=name)
+    return value
+
+
+def _of_pairs(inputs: Inputs, pairs: Mapping[str, str]) -> Asked:
+    event = cells.typed(pairs, readers(inputs))
+    row = asked(inputs, event)
+    known = {inputs.id, inputs.event_time, *inputs.features}
+    # What a person typed and nobody knows goes to the server, which says what was probably meant.
+    return row._replace(
+        features={**row.features, **{name: it for name, it in event.items() if name not in known}}
+    )
+
+
+def _ask_for_file(client: Client, file: Path, version: int | None) -> list[Prediction]:
+    inputs = client.inputs()
+    rows = _rows(inputs, file)
+    found: list[Prediction] = []
+    while batch := list(islice(rows, ROWS)):
+        # Where only some have an id or a time, the others get what the server would give them.
+        ids = [row.id or uuid.uuid4().hex for row in batch] if any(row.id for row in batch) else None
+        now = time.time_ns() // 1_000_000
+        timed = any(row.time is not None for row in batch)
+        times = [now if row.time is None else row.time for row in batch] if timed else None
+        found += client.predict_many(
+            [row.features for row in batch], ids=ids, event_times=times, version=version
+        )
+    return found
+
+
+def _rows(inputs: Inputs, file: Path) -> Iterator[Asked]:
+    for number, event in enumerate(read(file, readers(inputs)), 1):
+        try:
+            yield asked(inputs, event)
+        except Invalid as why:
+            raise Invalid(f"{file}: record {number}: {why}", field=why.field) from why
 
 
 def shown(prediction: Prediction) -> dict[str, object]:
@@ -112,14 +208,5 @@ def shown(prediction: Prediction) -> dict[str, object]:
     }
 
 
-def _time(text: str | None) -> int | None:
-    from penstock.kernel.times import event_time_ms  # noqa: PLC0415 - numpy, and seldom needed
-
-    if text is None:
-        return None
-    return event_time_ms(int(text) if text.isdigit() else text, field="--event-time")
-
-
-def _batches(rows: Iterator[Mapping[str, Value]]) -> Iterator[Sequence[Mapping[str, Value]]]:
-    while batch := list(islice(rows, ROWS)):
-        yield batch
+def _time(text: str) -> int:
+    return event_time_ms(cells.plain(text), field="--event-time")

@@ -9,6 +9,7 @@ Any client of the Open Inference Protocol will do; this one knows which tensor e
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ Value = str | float | bool | datetime | None
 Row = Mapping[str, Value]
 _INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 _METADATA: Final = "/inference.GRPCInferenceService/ModelMetadata"
+_CONFIG: Final = "/inference.GRPCInferenceService/ModelConfig"
+_DATATYPES: Final = {oip_pb2.TYPE_STRING: "BYTES", oip_pb2.TYPE_BOOL: "BOOL", oip_pb2.TYPE_FP32: "FP32"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,23 @@ class Prediction:
     epoch: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a pipeline's model takes of an event.
+
+    Args:
+        features: name → the protocol's datatype (BYTES, BOOL or FP32), in the order of the spec.
+        id: the field that names the event.
+        event_time: the field of its time.
+        timestamps: the fields of other times that features are parts of.
+    """
+
+    features: Mapping[str, str]
+    id: str
+    event_time: str
+    timestamps: frozenset[str]
+
+
 class Client:
     """Asks one pipeline.
 
@@ -66,6 +86,7 @@ class Client:
         self._channel = grpc.insecure_channel(address)
         self._infer = self._channel.unary_unary(_INFER)
         self._metadata = self._channel.unary_unary(_METADATA)
+        self._config = self._channel.unary_unary(_CONFIG)
 
     def __enter__(self) -> Self:
         return self
@@ -118,6 +139,18 @@ class Client:
         request = oip_pb2.ModelMetadataRequest(name=self.pipeline).SerializeToString()
         response = oip_pb2.ModelMetadataResponse.FromString(self._call(self._metadata, request))
         return {tensor.name: tensor.datatype for tensor in response.inputs}
+
+    def inputs(self) -> Inputs:
+        """What the model takes of an event, and under which names."""
+        request = oip_pb2.ModelConfigRequest(name=self.pipeline).SerializeToString()
+        config = oip_pb2.ModelConfigResponse.FromString(self._call(self._config, request)).config
+        said = {name: parameter.string_value for name, parameter in config.parameters.items()}
+        return Inputs(
+            features={each.name: _DATATYPES[each.data_type] for each in config.input},
+            id=said["id"],
+            event_time=said["event_time"],
+            timestamps=frozenset(json.loads(said["timestamps"])),
+        )
 
     def _call(self, method: Any, request: bytes) -> bytes:
         try:

@@ -2,14 +2,15 @@
 
 `ModelMetadata` lists one tensor for each feature, in the order of the spec; the packed form, ``features``,
 is the same columns in the same order. `ModelConfig` says it once more in Triton's words, for tools that ask
-for it.
+for it, and which fields of an event are its id and its times.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -19,9 +20,6 @@ from penstock.inference.faults import Fault
 from penstock.inference.oip import find, find_version
 from penstock.inference.tensors import MAX_ROWS
 from penstock.kernel.kinds import Boolean, Category, Feature
-
-if TYPE_CHECKING:
-    from penstock.kernel.pipeline import Pipeline
 
 PLATFORM: Final = "onnxruntime_onnx"
 EXTENSIONS: Final = ("model_configuration", "model_repository")
@@ -95,10 +93,11 @@ def model_config(directory: Directory, _: bool, body: bytes) -> bytes:
     request = _parsed(oip.ModelConfigRequest, body)
     serving = find(directory, request.name)
     find_version(serving, request.version)
-    return oip.ModelConfigResponse(config=_config(serving.pipeline)).SerializeToString()
+    return oip.ModelConfigResponse(config=_config(serving)).SerializeToString()
 
 
-def _config(pipeline: Pipeline) -> oip.ModelConfig:
+def _config(serving: Serving) -> oip.ModelConfig:
+    pipeline = serving.pipeline
     # Triton counts the batch apart: the sizes here are those of one row.
     config = oip.ModelConfig(
         name=pipeline.name, platform=PLATFORM, backend="onnxruntime", max_batch_size=MAX_ROWS
@@ -106,6 +105,9 @@ def _config(pipeline: Pipeline) -> oip.ModelConfig:
     for feature in pipeline.features:
         kind = _TRITON[_datatype(feature)]
         config.input.add(name=feature.name, data_type=kind, dims=[1], optional=not feature.kind.required)
+    config.parameters["id"].string_value = pipeline.events.id
+    config.parameters["event_time"].string_value = pipeline.events.time
+    config.parameters["timestamps"].string_value = json.dumps(sorted(serving.layout.fields))
     config.output.add(name="scores", data_type=oip.TYPE_FP32, dims=[pipeline.outputs])
     return config
 
