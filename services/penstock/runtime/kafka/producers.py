@@ -216,9 +216,10 @@ class KafkaProducer:
         except BufferError:
             return False
         except KafkaException as exception:
-            if error_of(exception).fatal():
-                raise Unavailable(f"writing to {message.topic}: {error_of(exception).str()}") from exception
-            log.debug("not written to %s: %s", message.topic, error_of(exception).str())
+            error = error_of(exception)
+            if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - produce() marks it by this alone
+                raise Unavailable(f"writing to {message.topic}: {error.str()}") from exception
+            log.debug("not written to %s: %s", message.topic, error.str())
             self._failures.count += 1
         return True
 
@@ -244,11 +245,9 @@ class KafkaProducer:
         self._client.purge()
 
     def _serve(self) -> None:
-        try:
-            with _told_again():
-                self._client.poll(0)
-        except KafkaException as exception:
-            raise_verdict("writing", exception)
+        # Who only counts is not to be stopped by a fatal error: the next `send` is refused for it, too.
+        with _told_again(), contextlib.suppress(KafkaException):
+            self._client.poll(0)
 
 
 def _told_again() -> contextlib.AbstractContextManager[None]:
