@@ -257,12 +257,17 @@ def test_a_server_that_has_just_started_knows_no_names_yet() -> None:
 
 
 def test_unknown_version() -> None:
-    for version in ("2", "x", "-1", "١"):
+    for version in ("2", "x", "-1", "١", "01"):
         fault = fault_of(packed(ROW, model_version=version))
         assert (fault.code, str(fault)) == (
             "NOT_FOUND",
             f"pipeline 'trips' has no version {version!r} here, only 1",
         )
+
+
+def test_a_version_of_many_digits_is_unknown_too() -> None:
+    """Python refuses to read more than 4,300 of them as a number."""
+    assert fault_of(packed(ROW, model_version="1" * 5000)).code == "NOT_FOUND"
 
 
 def test_before_version_0() -> None:
@@ -306,6 +311,9 @@ def test_before_version_0() -> None:
         (request({"distance": ("FP32", [-1], [])}), "distance", "expected rows first"),
         (request({"distance": ("FP32", [], [1.0])}), "distance", "expected rows first"),
         (request({"distance": ("FP32", [0], [])}), "distance", "has no rows"),
+        (request({"distance": ("FP32", [0, 2**62], [])}), "distance", "has no rows"),
+        (request({"distance": ("FP32", [1] * 70, [1.0])}), "distance", "has 70 dimensions"),
+        (request({"rush": ("UINT8", [1], [257])}, raw=False), "rush", "is 257, expected a code from 0 to 1"),
         (
             request({"distance": ("FP32", [2], [1.0, 2.0]), "rush": ("BOOL", [1], [True])}),
             "rush",
@@ -395,7 +403,7 @@ def test_too_many_rows() -> None:
 
 
 def test_a_huge_shape_costs_nothing() -> None:
-    body = request({"distance": ("FP32", [1, 2**62, 2**62], [1.0])})
+    body = request({"distance": ("FP32", [1, 2**62], [1.0])})
     assert "has 4 raw bytes" in str(fault_of(body))
 
 

@@ -54,8 +54,6 @@ def row_count(tensors: Tensors) -> int:
     if not counts:
         raise Fault("INVALID_ARGUMENT", violations=[Violation("inputs", "there are no input tensors")])
     name, count = next(iter(counts.items()))
-    if not count:
-        raise wrong(name, "has no rows")
     if others := [other for other in counts if counts[other] != count]:
         raise Fault(
             "INVALID_ARGUMENT",

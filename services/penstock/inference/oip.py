@@ -21,7 +21,7 @@ from penstock.inference.domain import STARTING, Answer, Directory, FloatMatrix, 
 from penstock.inference.faults import Fault, Violation, wrong
 from penstock.inference.tensors import raw_bytes, read_inputs
 from penstock.kernel.errors import Invalid
-from penstock.kernel.mistakes import nearest
+from penstock.kernel.mistakes import nearest, show
 from penstock.kernel.times import event_time_ms
 
 if TYPE_CHECKING:
@@ -90,11 +90,12 @@ def find_version(serving: Serving, version: str) -> int | None:
     """
     if not version:
         return None
-    if version.isascii() and version.isdecimal() and int(version) in serving.models:
-        return int(version)
-    loaded = ", ".join(map(str, sorted(serving.models)))
+    loaded = {str(number): number for number in sorted(serving.models)}
+    if version in loaded:
+        return loaded[version]
+    here = ", ".join(loaded)
     raise Fault(
-        "NOT_FOUND", f"pipeline {serving.pipeline.name!r} has no version {version!r} here, only {loaded}"
+        "NOT_FOUND", f"pipeline {serving.pipeline.name!r} has no version {show(version)} here, only {here}"
     )
 
 

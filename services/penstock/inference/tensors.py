@@ -49,6 +49,7 @@ _CONTENTS: Final = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
+_WIDER: Final = {"int_contents": "INT64", "uint_contents": "UINT64"}
 _LENGTH: Final = struct.Struct("<I")
 
 
@@ -87,8 +88,12 @@ def read_inputs(request: ModelInferRequest) -> dict[str, NDArray[Any]]:
 
 
 def _count(name: str, shape: Sequence[int]) -> int:
+    if len(shape) > 2:  # noqa: PLR2004 - rows and columns
+        raise wrong(name, f"has {len(shape)} dimensions, expected rows, or rows and columns")
     if not shape or min(shape) < 0:
         raise wrong(name, f"has shape {list(shape)}, expected rows first")
+    if not shape[0]:
+        raise wrong(name, "has no rows")
     if shape[0] > MAX_ROWS:
         raise wrong(name, f"has {shape[0]} rows, at most {MAX_ROWS} are taken at once")
     return math.prod(shape)
@@ -102,7 +107,8 @@ def _typed(name: str, datatype: str, contents: InferTensorContents) -> NDArray[A
     if datatype == "BYTES":
         return _objects(list(values))
     # np.array walks a repeated field 41 times faster than np.fromiter does.
-    return np.array(values, dtype="<i8" if field == "int_contents" else _DTYPES[datatype])
+    # The fields for the small integers are wider than these: a value that does not fit must not be cut.
+    return np.array(values, dtype=_DTYPES[_WIDER.get(field, datatype)])
 
 
 def _raw(name: str, datatype: str, raw: bytes, count: int) -> NDArray[Any]:
