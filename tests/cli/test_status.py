@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from penstock.cli import main, status
+from penstock.cli import lag, main, status
 from penstock.cli.apply import apply
 from penstock.cli.exits import Exit
 from penstock.cli.groups import groups
@@ -19,6 +19,7 @@ from penstock.governor.task import GovernorTask
 from penstock.ingest.service import TASKS
 from penstock.kernel.pipeline import Pipeline
 from penstock.registry.task import RegistryTask
+from penstock.runtime.broker import Message, Position, TopicPartition
 from penstock.runtime.catalog import Catalog, Names
 from penstock.runtime.memory import MemoryBroker
 from penstock.trainer.task import TrainerTask
@@ -100,6 +101,47 @@ def test_everything_running_is_healthy(
     assert behind["penstock.intake", "crm.events"] == 0
 
 
+def test_markers_are_no_lag_and_records_between_them_are(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lag, "WINDOW", 2)
+    where = TopicPartition("crm.events", 1)
+    transactions = broker.transactional("t")
+
+    def commit(value: bytes) -> None:
+        transactions.begin()
+        transactions.send([Message(where.topic, value, partition=where.partition)])
+        transactions.commit()
+
+    def shown() -> object:
+        [row] = [row for row in status.lag(broker, NAMES) if row["topic"] == "crm.events"]
+        return row["lag"]
+
+    def reads(offset: int) -> None:
+        consumer = broker.consumer(group="penstock.intake", slot="0")
+        transactions.begin()
+        transactions.send_offsets(consumer, {where: Position(offset)})
+        transactions.commit()
+        consumer.close()
+
+    for value in (b"a", b"b", b"c"):
+        commit(value)
+    assert broker.ends([where]) == {where: (0, 6)}
+    assert shown() == 6
+    reads(3)
+    assert shown() == 2  # c and its marker
+    reads(5)
+    assert shown() == 0  # a marker alone
+    for _ in range(4):  # markers of what was aborted
+        transactions.begin()
+        transactions.send([Message(where.topic, b"no", partition=where.partition)])
+        transactions.abort()
+    assert broker.ends([where])[where][1] > 6 + lag.WINDOW
+    assert shown() == 0
+    commit(b"d")
+    assert shown() == 2
+
+
 @pytest.mark.parametrize("ingest", [None, GONE])
 def test_a_process_that_is_down_is_unhealthy(
     ingest: Process | None, broker: MemoryBroker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -113,7 +155,10 @@ def test_a_process_that_is_down_is_unhealthy(
 def test_a_broker_that_is_away_is_unhealthy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     up(tmp_path, ingest=Process.of(os.getpid()))
     assert main(["status", "--data", str(tmp_path)]) == Exit.FAILED
-    assert "no broker answers at 127.0.0.1:1" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert said.err.startswith("no broker answers at 127.0.0.1:1 ")
+    assert said.err.count("\n") == 1
+    assert "ingest" in said.out
 
 
 def test_nothing_at_all_is_unhealthy_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

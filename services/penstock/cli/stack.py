@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -70,16 +71,19 @@ class Stack:
         self._me = Process.of(os.getpid())
 
     def __enter__(self) -> Self:
+        made = not self.plan.folder.exists()
         claim(self.plan.folder, self._say)
-        if self.plan.kafka_port is not None and not self.plan.broker:
-            _require_free(self.plan.kafka_port, "--port")
-        _require_free(self.plan.grpc_port, "--grpc-port")
         try:
+            if self.plan.kafka_port is not None and not self.plan.broker:
+                _require_free(self.plan.kafka_port, "--port")
+            _require_free(self.plan.grpc_port, "--grpc-port")
             self._start_broker()
             self._create_topics()
             self._start_services()
         except BaseException:
             self.__exit__()
+            if made:
+                _remove_empty(self.plan.folder)
             raise
         return self
 
@@ -186,6 +190,12 @@ def end_leftovers(state: State, say: Callable[[str], None]) -> None:
             say(f"ending {name} (pid {running.process.pid}), left by an earlier run")
             running.process.kill_group()
             running.process.wait(10)
+
+
+def _remove_empty(folder: Path) -> None:
+    """What a start that failed at once has made; a folder that holds anything stays."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _require_free(port: int, option: str) -> None:

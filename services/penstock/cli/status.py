@@ -1,7 +1,8 @@
 """Show the processes of `penstock up` and how far the services are behind; exit code 1 where something is
 wrong.
 
-Lag is in offsets: a transaction's marker takes one, so 1 a partition is none.
+Lag is in offsets, from the first record a group has not read: 0 where it has read all there is. Between
+records, a transaction's marker takes an offset, too.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.cli.address import add_broker, reach
+from penstock.cli.applied import applied
 from penstock.cli.cluster import connected, settings_of
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.groups import groups
-from penstock.cli.lag import unread
+from penstock.cli.lag import behind, unread
 from penstock.cli.output import as_json, emit
 from penstock.cli.state import DATA_FOLDER, State, read_state
-from penstock.runtime.catalog import Catalog, Names
+from penstock.runtime.catalog import Names
 from penstock.runtime.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         emit(rows, "table", empty="no processes of `penstock up` in this folder")
         print()
-        emit(lags, "table", empty=problem or "no topics yet")
+        if not problem:
+            emit(lags, "table", empty="no topics yet")
     if problem:
         print(problem, file=sys.stderr)
     return Exit.OK if healthy else Exit.FAILED
@@ -97,23 +100,18 @@ def lag(broker: Broker, names: Names) -> list[Row]:
     """
     if names.of("pipelines") not in broker.topics():
         return []
-    catalog = Catalog(broker, names)
-    try:
-        pipelines = list(catalog.pipelines.values())
-    finally:
-        catalog.close()
     rows: list[Row] = []
-    for group in groups(names, pipelines):
-        behind = unread(broker, group.name, group.topics)
+    for group in groups(names, applied(broker, names)):
+        left = behind(broker, unread(broker, group.name, group.topics))
         for topic in group.topics:
-            spans = [span for where, span in behind.items() if where.topic == topic]
+            lags = [lag for where, lag in left.items() if where.topic == topic]
             rows.append(
                 {
                     "service": group.service,
                     "group": group.name,
                     "topic": topic,
-                    "partitions": len(spans),
-                    "lag": sum(end - start for start, end in spans),
+                    "partitions": len(lags),
+                    "lag": sum(lags),
                 }
             )
     return rows

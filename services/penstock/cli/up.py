@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from penstock.cli.exits import Exit
 from penstock.cli.interrupts import Terminated, forever, terminable
 from penstock.cli.logview import PrefixView
+from penstock.cli.numbers import port
 from penstock.cli.output import as_json, say
 from penstock.cli.stack import Plan, Stack
 from penstock.cli.state import DATA_FOLDER
@@ -35,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where everything is (%(default)s)",
     )
-    parser.add_argument("--port", type=int, default=KAFKA_PORT, help="of the Kafka to start (%(default)s)")
-    parser.add_argument("--grpc-port", type=int, default=GRPC_PORT, help="of inference (%(default)s)")
+    parser.add_argument("--port", type=port, default=KAFKA_PORT, help="of the Kafka to start (%(default)s)")
+    parser.add_argument("--grpc-port", type=port, default=GRPC_PORT, help="of inference (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
