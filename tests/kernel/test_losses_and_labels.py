@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from penstock.kernel.errors import Invalid
 from penstock.kernel.labels import make_label
-from penstock.kernel.losses import EPSILON, loss, losses
+from penstock.kernel.losses import EPSILON, losses
 from penstock.kernel.pipeline import Pipeline
 
 
@@ -73,6 +73,11 @@ def test_what_is_no_label(spec: Pipeline, value: object, reason: str) -> None:
     with pytest.raises(Invalid, match="label 'y' is") as invalid:
         make_label(spec, value)
     assert (invalid.value.reason, invalid.value.field) == (reason, "y")
+
+
+def loss(objective: Any, scores: list[float], label: float) -> float:
+    """Of one row."""
+    return float(losses(objective, [scores], [label])[0])
 
 
 probability = st.floats(0, 1)

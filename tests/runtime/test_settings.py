@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import pytest
 
 from penstock.kernel.errors import Invalid
 from penstock.runtime.settings import (
+    Between,
     Count,
-    Port,
     Seconds,
     Settings,
     WrongSetting,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Answering(Settings):
     """A service that has one of each kind."""
 
-    grpc_port: Port = 8001
+    grpc_port: Annotated[int, Between(0, 65535)] = 8001
     """Where gRPC
     listens; 0 takes a free port."""
     batch: Count = 500

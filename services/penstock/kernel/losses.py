@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -85,12 +85,3 @@ def losses(objective: Objective, scores: ArrayLike, labels: ArrayLike) -> FloatA
     array([0.5625, 0.    ])
     """
     return _LOSSES[objective](np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64))
-
-
-def loss(objective: Objective, scores: Sequence[float], label: float) -> float:
-    """The loss of one row.
-
-    >>> loss("squared_error", [3.0], 5.0)
-    4.0
-    """
-    return float(losses(objective, [scores], [label])[0])

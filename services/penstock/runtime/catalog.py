@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from penstock.contracts.records import FeatureRow, Outcome, PipelineApplied, Prediction
-from penstock.contracts.topics import TOPICS
 from penstock.kernel.errors import Invalid
 from penstock.kernel.hashing import partition_of
 from penstock.kernel.pipeline import Pipeline
@@ -187,8 +186,3 @@ def publish_schemas(broker: Broker, names: Names, there: set[bytes], texts: dict
     producer.close()
     if left or not all(taken):
         raise Unavailable("the schemas could not be written")
-
-
-def global_topics() -> list[str]:
-    """Short names of the topics that every cluster has once."""
-    return [topic.name for topic in TOPICS if "{pipeline}" not in topic.name]

@@ -63,7 +63,6 @@ class Between:
         return f"at least {self.least}" if self.most == float("inf") else f"from {self.least} to {self.most}"
 
 
-Port = Annotated[int, Between(0, 65535)]
 Count = Annotated[int, Between(1)]
 Seconds = Annotated[float, Between(0)]
 

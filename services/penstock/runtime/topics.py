@@ -11,7 +11,6 @@ from penstock.runtime.broker import Topic
 DAY: Final = 86_400_000
 OUTAGE: Final = 7 * DAY
 """How long every service may be down before a record it needs is gone; milliseconds."""
-LONGEST_CHUNK: Final = 1024 * 1024
 
 
 def topics(prefix: str, *, pipeline: str | None = None, horizon: int = 0) -> list[Topic]:
@@ -36,7 +35,7 @@ def topics(prefix: str, *, pipeline: str | None = None, horizon: int = 0) -> lis
     ]
 
 
-def least_retention(line: Line, horizon: int) -> int | None:
+def _least_retention(line: Line, horizon: int) -> int | None:
     """Milliseconds that records of a topic have to live, None for ever."""
     return {"forever": None, "replay": OUTAGE, "horizon": horizon + OUTAGE}[line.retention]
 
@@ -47,5 +46,5 @@ def _config(line: Line, horizon: int) -> dict[str, str]:
     if line.cleanup == "compact":
         # The active segment is never compacted: without an hour's limit small topics grow for ever.
         return config | {"cleanup.policy": "compact", "segment.ms": "3600000", "max.message.bytes": "1100000"}
-    retention = least_retention(line, horizon)
+    retention = _least_retention(line, horizon)
     return config | {"cleanup.policy": "delete", "retention.ms": str(-1 if retention is None else retention)}

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from penstock.runtime.broker import Headers, Message, Record
-    from penstock.runtime.names import Attributes, Counter, Duration, Gauge
+    from penstock.runtime.names import Attributes, Counter, Gauge
 
 
 class Telemetry(Protocol):
@@ -66,9 +66,6 @@ class Telemetry(Protocol):
 
     def gauge(self, metric: Gauge, value: float, **attributes: Unpack[Attributes]) -> None:
         """Set a gauge; the last value is exported."""
-
-    def lasted(self, metric: Duration, seconds: float, **attributes: Unpack[Attributes]) -> None:
-        """Add one duration to a distribution: once a batch, job or call, not once a record."""
 
     def rpc(self, method: str, code: str, seconds: float, *, traceparent: str | None = None) -> Headers:
         """A gRPC call was answered just now.
@@ -109,8 +106,6 @@ class Off:
     def count(self, metric: Counter, value: int = 1, **attributes: Unpack[Attributes]) -> None: ...
 
     def gauge(self, metric: Gauge, value: float, **attributes: Unpack[Attributes]) -> None: ...
-
-    def lasted(self, metric: Duration, seconds: float, **attributes: Unpack[Attributes]) -> None: ...
 
     def rpc(self, method: str, code: str, seconds: float, *, traceparent: str | None = None) -> Headers:
         return ()

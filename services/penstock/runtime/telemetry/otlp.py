@@ -183,9 +183,6 @@ class Exported:
         with self._lock:
             self._values[metric.name][key] = value
 
-    def lasted(self, metric: Duration, seconds: float, **attributes: Unpack[Attributes]) -> None:
-        self._durations[metric.name].record(seconds, _wire(metric, attributes))
-
     def rpc(self, method: str, code: str, seconds: float, *, traceparent: str | None = None) -> Headers:
         wire = _wire(names.RPC_SECONDS, {"method": method, "code": code})
         if code != "OK":
