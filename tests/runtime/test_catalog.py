@@ -140,6 +140,7 @@ BOMB = {
         "null",
         "[]",
         '{"pipeline": "churn"}',
+        spec(pipeline="other"),
         spec(features={"plan": "category"}),
         spec(events=avro("events.avsc")),
         spec(events=avro({"schema": BOMB})),

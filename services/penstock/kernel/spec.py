@@ -30,6 +30,8 @@ def read_spec(applied: PipelineApplied) -> Pipeline:
         pipeline = Pipeline.read(raw)
     except (Mistakes, orjson.JSONDecodeError) as error:
         raise _invalid(name, str(error)) from error
+    if pipeline.name != name:
+        raise _invalid(name, f"it is that of {pipeline.name!r}")
     for feature in pipeline.features:
         if isinstance(feature.kind, Category) and feature.kind.values is None:
             raise _invalid(name, f"the categories of {feature.name!r} are not in it")
