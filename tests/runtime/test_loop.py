@@ -89,6 +89,9 @@ class Copy:
                 metadata[TopicPartition(record.topic, record.partition)] = f"{place} seen"
         return Staged(messages=messages, refused=refused, metadata=metadata)
 
+    def close(self) -> None:
+        self.broker.trace.append("close")
+
     def dead_letters(self, topic: str) -> str:
         return f"letters.{topic}"
 

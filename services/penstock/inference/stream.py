@@ -57,6 +57,9 @@ class StreamTask(CatalogTask):
         self._follow()
         return changed
 
+    def close(self) -> None:
+        self._tables.close()
+
     def topics(self) -> Sequence[str]:
         return self.pipeline_topics("features")
 

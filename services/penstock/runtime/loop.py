@@ -92,6 +92,10 @@ class Task(Protocol):
         """The dead-letter topic for records of `topic`."""
         ...
 
+    def close(self) -> None:
+        """Let go of clients of its own."""
+        ...
+
 
 class Loop:
     """One task, one consumer, one transactional producer, one thread.

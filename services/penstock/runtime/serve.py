@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -49,23 +50,28 @@ class _TaskWorker:
     def __init__(
         self, make: MakeTask, broker: Broker, telemetry: Telemetry, service: str, settings: Settings
     ) -> None:
-        self._catalog = Catalog(broker, Names(settings.prefix))
-        self._loop = Loop(
-            make(self._catalog, broker),
-            broker,
-            service=service,
-            prefix=settings.prefix,
-            slot=settings.slot,
-            telemetry=telemetry,
-            fuse=Fuse() if settings.fuse == "on" else None,
-        )
+        with ExitStack() as built:  # what was built is let go of, too, when the broker leaves in between
+            catalog = Catalog(broker, Names(settings.prefix))
+            built.callback(catalog.close)
+            task = make(catalog, broker)
+            built.callback(task.close)
+            self._loop = Loop(
+                task,
+                broker,
+                service=service,
+                prefix=settings.prefix,
+                slot=settings.slot,
+                telemetry=telemetry,
+                fuse=Fuse() if settings.fuse == "on" else None,
+            )
+            built.callback(self._loop.close)
+            self._held = built.pop_all()
 
     def step(self) -> bool:
         return self._loop.step()
 
     def close(self) -> None:
-        self._loop.close()
-        self._catalog.close()
+        self._held.close()
 
 
 @dataclass(slots=True)

@@ -26,6 +26,9 @@ class CatalogTask:
     def held(self) -> frozenset[TopicPartition]:
         return frozenset()
 
+    def close(self) -> None:
+        """Most tasks hold nothing of their own."""
+
     def dead_letters(self, topic: str) -> str:
         """Of the pipeline a topic belongs to."""
         return self.names.dead_letters(self._service, self.names.pipeline(topic))

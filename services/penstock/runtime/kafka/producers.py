@@ -203,6 +203,8 @@ class KafkaProducer:
                 **_WRITING,
                 **config,
                 "enable.idempotence": True,
+                # Nobody waits for these: what the buffer holds outlives a broker's restart.
+                "message.timeout.ms": 60_000,
                 "queue.buffering.max.messages": 20_000,
                 "queue.buffering.max.kbytes": 32_768,
                 "on_delivery": self._failures.note,
