@@ -42,8 +42,6 @@ class AtLeastOnceProducer:
     def send_offsets(self, consumer: Consumer, offsets: Mapping[TopicPartition, Position]) -> None:
         if self._producer.flush(FLUSH_SECONDS) or self._producer.failed() != self._failed:
             raise Unavailable("not everything could be written")
-        if not offsets:
-            return  # a batch without records, such as an advance of event time
         positions = [
             ck.TopicPartition(where.topic, where.partition, at.offset, at.metadata)
             for where, at in offsets.items()
