@@ -193,7 +193,8 @@ def test_a_record_too_large_for_its_letter_has_nothing_to_retry(
 def test_a_count_that_is_none_is_wrong_usage(count: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dlq", "list", "-n", count]) == Exit.USAGE
     assert capsys.readouterr().err == (
-        f"penstock dlq list: argument -n: {count!r} is no count (see penstock dlq list --help)\n"
+        f"penstock dlq list: argument -n: {count!r} is not a whole number, 0 or more"
+        " (see penstock dlq list --help)\n"
     )
 
 

@@ -7,17 +7,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import fastavro
+import numpy as np
 import pytest
 
 from penstock.cli import main, produce, tail
 from penstock.cli.apply import apply
 from penstock.cli.exits import Exit, Failure
-from penstock.contracts.records import Label
+from penstock.contracts.records import FeatureRow, JoinAdvanced, Label
 from penstock.ingest.domain.intake import take_events, take_label
 from penstock.kernel.pipeline import Pipeline
 from penstock.runtime.avro import Schema
 from penstock.runtime.broker import Message, Topic, TopicPartition
-from penstock.runtime.catalog import Names
+from penstock.runtime.catalog import Catalog, Names
 from penstock.runtime.codec import Codec
 from penstock.runtime.memory import MemoryBroker
 
@@ -149,8 +150,8 @@ def test_a_container_becomes_single_object_avro_of_the_schema(broker: MemoryBrok
     assert record.value is not None
     assert record.value[:2] == b"\xc3\x01"
     broker.producer().send(Message("penstock.schemas", PERSON.encode(), b"fingerprint"))
-    decoder = tail.Decoder(broker, "penstock.schemas")
-    assert decoder.decode(record.value) == {"id": "a", "born": 1357028100000}
+    decoder = tail.Decoder(broker, "penstock.")
+    assert decoder.decode(record.value) == ("Person", {"id": "a", "born": 1357028100000})
 
 
 @pytest.mark.parametrize(
@@ -245,7 +246,55 @@ def test_tail_decodes_by_the_schemas_topic(broker: MemoryBroker, capsys: pytest.
     assert main(["tail", "labels", "-o", "json"]) == Exit.OK
     shown = json.loads(capsys.readouterr().out)
     assert (shown["topic"], shown["key"]) == ("penstock.labels", "a")
-    assert shown["value"] == {"id": "a", "time": 7, "label": 1.0}
+    assert (shown["record"], shown["value"]) == ("Label", {"id": "a", "time": 7, "label": 1.0})
+
+
+def test_a_line_says_which_record_it_is(broker: MemoryBroker, capsys: pytest.CaptureFixture[str]) -> None:
+    apply(TITANIC, broker, NAMES)
+    catalog = Catalog(broker, NAMES)
+    rows = catalog.codec.rows(FeatureRow, "titanic", TITANIC.features_digest, TITANIC.feature_names)
+    producer = broker.producer()
+    [row] = rows.encode([FeatureRow(id="a", time=7, cleared=())], np.array([[3.0, 1.0, 7.5, 5.0]]))
+    producer.send(Message("penstock.titanic.features", row, b"a", partition=0))
+    advanced = JoinAdvanced(watermark=7, idle=True, repeats=0, duplicate_labels=0, stale_labels=0)
+    producer.send(Message("penstock.titanic.outcomes", catalog.codec.encode(advanced), b"b", partition=0))
+    producer.send(Message("people", b'{"age":1}', None, partition=0))
+    producer.send(Message("people", None, b"c", partition=1))
+    for topic in ("titanic.features", "titanic.outcomes", "people"):
+        assert main(["tail", topic]) == Exit.OK
+    assert [line.split()[:3] for line in capsys.readouterr().out.splitlines()] == [
+        ["0:0", "a", "FeatureRow"],
+        ["0:0", "b", "JoinAdvanced"],
+        ["0:0", "–", "–"],
+        ["1:0", "c", "–"],
+    ]
+
+
+def test_a_raw_topic_is_decoded_by_the_schema_of_the_pipeline(
+    broker: MemoryBroker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    form = {"avro": {"schema": json.loads(PERSON)}}
+    pipeline = {
+        "pipeline": "people",
+        "task": "regression",
+        "events": {"topic": "town.people", "id": "id", "time": "born", "format": form},
+        "labels": {"topic": "town.ends", "id": "id", "time": "t", "value": "age", "horizon": "30d"},
+        "features": {"month": {"month": "born"}},
+    }
+    apply(Pipeline.read(pipeline), broker, NAMES)
+    person = Schema(PERSON)
+    payload = person.header + person.write({"id": "a", "born": 7})
+    broker.producer().send(Message("town.people", payload, b"a"))
+    broker.producer().send(Message("penstock.schemas", b"no schema", b"x"))
+    assert main(["tail", "town.people", "-o", "json"]) == Exit.OK
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["record"], shown["value"]) == ("Person", {"id": "a", "born": 7})
+
+
+def test_a_count_below_zero_is_wrong_usage(broker: MemoryBroker, capsys: pytest.CaptureFixture[str]) -> None:
+    assert broker.topics()
+    assert main(["tail", "people", "-n", "-3"]) == Exit.USAGE
+    assert "'-3' is not a whole number, 0 or more" in capsys.readouterr().err
 
 
 def test_tail_shows_what_nobody_can_decode_as_hexadecimal(

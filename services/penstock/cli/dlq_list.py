@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from penstock.cli.address import add_broker
 from penstock.cli.cluster import connected, settings_of
 from penstock.cli.dlq import Letter, holders, latest, letters
 from penstock.cli.exits import Exit
+from penstock.cli.numbers import count_or_none
 from penstock.cli.output import emit
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "of", nargs="?", metavar="PIPELINE|TOPIC", help="a dead-letter topic; all where left out"
     )
     parser.add_argument("--reason", metavar="R", help="only those refused for this reason")
-    parser.add_argument("-n", type=count, default=20, metavar="COUNT", help="how many (%(default)s)")
+    parser.add_argument("-n", type=count_or_none, default=20, metavar="COUNT", help="how many (%(default)s)")
     add_broker(parser)
 
 
@@ -43,17 +43,6 @@ def run(args: argparse.Namespace) -> int:
     show = told if args.output == "json" else row
     emit([show(letter, settings.prefix) for letter in found], args.output, empty="no dead letters")
     return Exit.OK
-
-
-def count(text: str) -> int:
-    """A number of records on the command line.
-
-    >>> count("20")
-    20
-    """
-    if not text.isdecimal():
-        raise ArgumentTypeError(f"{text!r} is no count")
-    return int(text)
 
 
 def told(letter: Letter, prefix: str) -> dict[str, object]:  # noqa: ARG001 - programs get full names

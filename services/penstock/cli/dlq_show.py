@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     with connected(settings) as broker:
         letter = find(broker, args.topic, where, settings.prefix)
-        decoder = Decoder(broker, f"{settings.prefix}schemas")
+        decoder = Decoder(broker, settings.prefix)
         emit_object(described(letter, decoder), args.output)
     return Exit.OK
 
@@ -49,7 +49,7 @@ def described(letter: Letter, decoder: Decoder) -> dict[str, object]:
 
 def _value(value: bytes, decoder: Decoder) -> object:
     """Decoded where it can be, which is seldom why it is here; else as text, else as hexadecimal."""
-    decoded = decoder.decode(value)
+    decoded = decoder.decode(value).value
     if not isinstance(decoded, bytes):
         return decoded
     try:
