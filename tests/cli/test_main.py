@@ -104,6 +104,22 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
         assert (output.out, output.err) == ("", message)
 
 
+@pytest.mark.parametrize(
+    ("words", "what"), [([], "no service"), (["gouvernor"], "unknown service 'gouvernor'")]
+)
+def test_run_without_a_service_names_them(
+    words: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", *words]) == Exit.USAGE
+    names = "ingest, inference, governor, trainer, registry"
+    assert capsys.readouterr().err == f"penstock run: {what}, expected one of {names}\n"
+
+
+def test_run_takes_no_empty_slot(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "governor", "--slot", ""]) == Exit.INVALID
+    assert capsys.readouterr().err == "--slot is '', expected text that is not empty\n"
+
+
 def test_help_lists_every_verb_once_and_imports_nothing_heavy() -> None:
     code = (
         "import sys; from penstock.cli import main; code = main(['--help']);"

@@ -119,6 +119,14 @@ def test_a_wrong_flag_is_called_by_its_name() -> None:
         read({}, "--batch", "many")
 
 
+@pytest.mark.parametrize("empty", ["", "  "])
+@pytest.mark.parametrize("flag", ["--slot", "--broker"])
+def test_an_empty_flag_is_no_name(flag: str, empty: str) -> None:
+    with pytest.raises(WrongSetting, match=rf"^{flag} is '{empty}', expected text that is not empty$"):
+        read({}, flag, empty)
+    assert not read({}, "--prefix", "").prefix, "a cluster of one's own needs no prefix"
+
+
 def test_kafka_is_passed_through_and_secrets_come_from_files(tmp_path: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text("hunter2\n", encoding="utf-8")

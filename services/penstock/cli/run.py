@@ -23,15 +23,17 @@ ELSEWHERE = ("PENSTOCK_CACHE", "PENSTOCK_DATA", "PENSTOCK_GRPC", "PENSTOCK_PROVE
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     listed = "; ".join(f"{service.name}: {service.question}" for service in SERVICES)
-    parser.add_argument("service", metavar="SERVICE", help=listed)
+    # Optional, so that leaving it out is answered with the names.
+    parser.add_argument("service", nargs="?", metavar="SERVICE", help=listed)
     parser.add_argument("flags", nargs=argparse.REMAINDER, metavar="…", help="its settings")
 
 
 def run(args: argparse.Namespace) -> int:
     service = next((each for each in SERVICES if each.name == args.service), None)
     if service is None:
+        what = "no service" if args.service is None else f"unknown service '{args.service}'"
         names = ", ".join(each.name for each in SERVICES)
-        raise Failure(f"unknown service '{args.service}', expected one of {names}", Exit.USAGE)
+        raise Failure(f"penstock run: {what}, expected one of {names}", Exit.USAGE)
     return serve(service, args.flags)
 
 

@@ -59,10 +59,25 @@ class Between:
     least: float
     most: float = float("inf")
 
+    def holds(self, value: float) -> bool:
+        return self.least <= value <= self.most
+
     def __str__(self) -> str:
         return f"at least {self.least}" if self.most == float("inf") else f"from {self.least} to {self.most}"
 
 
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """Says something; for `Annotated` text."""
+
+    def holds(self, value: str) -> bool:
+        return bool(value.strip())
+
+    def __str__(self) -> str:
+        return "that is not empty"
+
+
+Word = Annotated[str, Filled()]
 Count = Annotated[int, Between(1)]
 Seconds = Annotated[float, Between(0)]
 
@@ -83,13 +98,13 @@ class Setting:
 class Settings:
     """What every service is told; each has a subclass with its own fields."""
 
-    broker: str = "127.0.0.1:9092"
+    broker: Word = "127.0.0.1:9092"
     """Kafka's bootstrap servers: HOST:PORT, several separated by commas."""
 
     prefix: str = "penstock."
     """What the names of topics, groups and transactions begin with; one for each tenant."""
 
-    slot: str = "0"
+    slot: Word = "0"
     """The stable place of this process in its service. Two processes of one service must not share it: the
     newer one fences the older."""
 
@@ -232,7 +247,7 @@ def _shown(value: object) -> str:
             return str(value)
 
 
-def _bounds(kind: Any) -> tuple[Any, tuple[Between, ...]]:
+def _bounds(kind: Any) -> tuple[Any, tuple[Between | Filled, ...]]:
     """A field's type without `| None` and `Annotated`, and the bounds these carried."""
     if typing.get_origin(kind) in {types.UnionType, Union}:
         kind = next(each for each in typing.get_args(kind) if each is not type(None))
@@ -271,7 +286,7 @@ def _parsed(where: str, text: str, kind: Any) -> Any:
             value = base(text)
     except (ValueError, KeyError):
         value = None
-    if value is None or not all(bound.least <= value <= bound.most for bound in bounds):
+    if value is None or not all(bound.holds(value) for bound in bounds):
         raise WrongSetting(f"{where} is {text!r}, expected {_expected(kind)}", field=where, reason="setting")
     return value
 
