@@ -13,7 +13,7 @@ import pytest
 from penstock.broker import BrokerError, prepare, wait_ready
 from penstock.broker.__main__ import main
 from penstock.broker.config import log4j2_properties, server_properties
-from penstock.broker.launch import last_error
+from penstock.broker.launch import format_storage, last_error
 from penstock.broker.ports import HIGHEST, LOWEST, free_port, is_free, require_free
 
 if TYPE_CHECKING:
@@ -118,6 +118,68 @@ def test_the_last_error_of_the_log_is_the_reason_given(tmp_path: Path) -> None:
         file.write("a.RuntimeException: outer\n\tat kafka.Kafka\nCaused by: a.IOException: disk full\n")
     assert last_error(log) == "disk full"
     assert str(log) in log4j2_properties(log)
+
+
+NO_JVM = """Error occurred during initialization of VM
+java.lang.OutOfMemoryError: unable to create native thread
+\tat java.lang.System.initPhase1(java.base/System.java:2214)
+"""
+REFUSED = """WARNING: a restricted method was called
+Exception in thread "main" a.KafkaException: no room
+\tat kafka.tools.StorageTool.main(StorageTool.scala)
+Caused by: java.io.IOException: none at all
+\t... 1 more
+"""
+
+
+class Java:
+    """In Java's place: says one of these things at each start and fails, until all are said."""
+
+    def __init__(self, folder: Path, *sayings: str) -> None:
+        self.starts = folder / "starts"
+        self.starts.write_text("")
+        program = folder / "java.py"
+        program.write_text(
+            "import sys\nfrom pathlib import Path\n"
+            f"starts, sayings = Path({str(self.starts)!r}), {list(sayings)!r}\n"
+            "number = len(starts.read_text())\nstarts.write_text('.' * (number + 1))\n"
+            "if number < len(sayings):\n    sys.stderr.write(sayings[number])\n    sys.exit(1)\n"
+        )
+        self.command = (sys.executable, str(program))
+
+    @property
+    def started(self) -> int:
+        return len(self.starts.read_text())
+
+
+def test_what_the_storage_tool_says_first_is_the_reason_given(tmp_path: Path) -> None:
+    java = Java(tmp_path, REFUSED)
+    with pytest.raises(BrokerError) as raised:
+        format_storage(java.command, tmp_path / "server.properties", {})
+    assert str(raised.value) == f"Kafka could not format {tmp_path}: a.KafkaException: no room"
+    assert java.started == 1
+
+
+def test_a_java_that_does_not_start_is_started_once_more(tmp_path: Path) -> None:
+    java = Java(tmp_path, NO_JVM)
+    format_storage(java.command, tmp_path / "server.properties", {})
+    assert java.started == 2
+
+
+def test_a_java_that_never_starts_is_one_line(tmp_path: Path) -> None:
+    java = Java(tmp_path, NO_JVM, NO_JVM)
+    with pytest.raises(BrokerError) as raised:
+        format_storage(java.command, tmp_path / "server.properties", {})
+    assert str(raised.value) == (
+        f"Kafka could not format {tmp_path}: Error occurred during initialization of VM: "
+        "java.lang.OutOfMemoryError: unable to create native thread"
+    )
+    assert java.started == 2
+
+
+def test_a_tool_that_says_nothing_leaves_its_exit_code(tmp_path: Path) -> None:
+    with pytest.raises(BrokerError, match=r"exit code 1$"):
+        format_storage(Java(tmp_path, "").command, tmp_path / "server.properties", {})
 
 
 def test_waiting_for_a_dead_process_ends_at_once() -> None:

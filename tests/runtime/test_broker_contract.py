@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from penstock.kernel.errors import Invalid
 from penstock.kernel.hashing import partition_of
 from penstock.runtime.broker import Aborted, Gap, Message, Polled, Position, Topic, TopicPartition
 from penstock.runtime.errors import Fenced
@@ -75,6 +76,13 @@ def test_creating_topics_creates_what_is_missing(world: World) -> None:
     assert (topics[kept], topics[kept + ".new"]) == (3, 2)
     assert world.broker.config(kept) == {"cleanup.policy": "compact"}
     assert world.broker.config(kept + ".new") == {"segment.ms": "3600000"}
+
+
+def test_a_topic_that_kafka_refuses_is_invalid(request: pytest.FixtureRequest, world: World) -> None:
+    not_in_memory(request, world, "it takes any name")
+    there = world.topic("a.b", 1)
+    with pytest.raises(Invalid, match=r"cannot be created: .*collides"):
+        world.broker.create([Topic(name=there.removesuffix("a.b") + "a_b", partitions=1)])
 
 
 def test_cluster_and_topics_have_ids(world: World) -> None:

@@ -50,6 +50,9 @@ JAVA_FLAGS = (
     "--sun-misc-unsafe-memory-access=allow",  # the same, for scala-library
 )
 FORMAT_TIMEOUT = 60.0  # seconds; it takes 1.2
+# What Java says when it ends before it runs anything.
+_NO_JVM = ("Error occurred during initialization of ", "Could not create the Java Virtual Machine")
+_NOISE = ("WARNING: ", "Picked up ", "at ", "... ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +94,7 @@ def prepare(folder: Path, *, port: int | None = None) -> Launch:
     env = {name: value for name, value in os.environ.items() if name not in JAVA_VARIABLES}
     java = _java(folder, jars)
     if not (data / "meta.properties").exists():  # 5. format
-        _format(java, config, env)
+        format_storage(java, config, env)
     return Launch(
         argv=(*java, "kafka.Kafka", str(config)),
         env=env,
@@ -206,14 +209,43 @@ def _java(folder: Path, jars: list[Path]) -> tuple[str, ...]:
     )
 
 
-def _format(java: tuple[str, ...], config: Path, env: Mapping[str, str]) -> None:
+def format_storage(java: tuple[str, ...], config: Path, env: Mapping[str, str]) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
     tool = ("kafka.tools.StorageTool", "format", "--standalone", "--ignore-formatted")
     command = [*java, *tool, "-t", cluster, "-c", str(config)]
-    done = subprocess.run(  # noqa: S603 - our own command line
-        command, env=env, capture_output=True, text=True, timeout=FORMAT_TIMEOUT, check=False
-    )
+    done = _run(command, env)
+    if done.returncode and _never_ran(done):  # seen once, in System.initPhase1; the next time all was well
+        done = _run(command, env)
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        cause = said[-1] if said else f"exit code {done.returncode}"
+        cause = first_cause(done.stderr) or first_cause(done.stdout) or f"exit code {done.returncode}"
         raise BrokerError(f"Kafka could not format {config.parent}: {cause}")
+
+
+def _run(command: list[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(  # noqa: S603 - our own command line
+            command, env=env, capture_output=True, text=True, timeout=FORMAT_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BrokerError(f"Kafka's storage tool did not end within {FORMAT_TIMEOUT:.0f} s") from error
+
+
+def _never_ran(done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether Java gave up before Kafka's code began."""
+    return any(sign in done.stderr + done.stdout for sign in _NO_JVM)
+
+
+def first_cause(said: str) -> str:
+    r"""The line that says what went wrong: the first that is neither a warning nor a place in the code.
+
+    >>> first_cause('WARNING: a bean\nException in thread "main" a.Bad: why\n\tat a.B(C)')
+    'a.Bad: why'
+    """
+    lines = [line.strip() for line in said.splitlines()]
+    telling = [line for line in lines if line and not line.startswith(_NOISE) and " VM warning: " not in line]
+    if not telling:
+        return ""
+    first, *rest = telling
+    if first.startswith(_NO_JVM[0]) and rest:  # what went wrong is below it
+        return f"{first}: {rest[0]}"
+    return first.removeprefix('Exception in thread "main" ')
