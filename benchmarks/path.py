@@ -12,7 +12,8 @@ ends when every row has its outcome. The numbers are medians of the rounds:
     eos_overhead              share of throughput that exactly-once costs: 1 - exactly / at least once, the
                               median over pairs of rounds side by side; around 0 it is noise
     repeats_at_least_once     rows the other one wrote twice; exactly once there are none, or the run fails
-    rss_mb_NAME               resident memory of each process of the exactly-once services after the rounds
+    rss_mb                    resident memory of Kafka and the exactly-once services, after the rounds
+    rss_mb_NAME               of each of these processes
     seconds                   of the whole run
 """
 
@@ -210,6 +211,7 @@ def measure(*, rounds: int, rows: int) -> dict[str, float]:
         "rows_per_s_at_least_once": round(rates[at_least.name], 1),
         "eos_overhead": round(1 - statistics.median(other / ours for ours, other in pairs), 4),
         "repeats_at_least_once": at_least.repeats,
+        "rss_mb": round(sum(memory.values()), 1),
         **memory,
         "rounds": len(seconds[exactly.name]),
         "rows_per_round": rows,

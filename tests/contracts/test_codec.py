@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from penstock.contracts import records
 from penstock.contracts.schemas import ROWS, SCHEMAS
 from penstock.kernel.errors import Invalid
-from penstock.runtime.avro import HEADER, LARGEST, Schema
+from penstock.runtime.avro import HEADER, LARGEST_OWN, Schema
 from penstock.runtime.codec import Codec, UnknownSchema, row_schema
 from tests.contracts import strategies
 
@@ -156,7 +156,7 @@ def test_what_is_not_single_object_avro_is_invalid(payload: bytes) -> None:
 
 def test_what_is_too_large_is_invalid_before_it_is_looked_into() -> None:
     with pytest.raises(Invalid) as refused:
-        CODEC.decode(b"\xc3\x01" + bytes(LARGEST))
+        CODEC.decode(b"\xc3\x01" + bytes(LARGEST_OWN))
     assert refused.value.reason == "too_large"
 
 

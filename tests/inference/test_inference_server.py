@@ -503,7 +503,7 @@ def test_the_client_knows_what_to_ask_with(server: Running) -> None:
     with client(server) as asking:
         inputs = asking.inputs()
         assert inputs.features == asking.features()
-    assert (inputs.id, inputs.event_time, inputs.timestamps) == ("id", "t", {"planned"})
+    assert (inputs.id, inputs.event_time, inputs.timestamps) == ("id", "t", frozenset({"planned"}))
 
 
 def test_the_client_asks_for_one_row(server: Running) -> None:

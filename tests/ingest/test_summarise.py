@@ -27,8 +27,9 @@ from penstock.contracts.records import (
 )
 from penstock.ingest.domain.summary import BINS, time_blocks
 from penstock.ingest.service import TASKS
+from penstock.ingest.summarise import SummariseTask
 from penstock.kernel.blocks import ROWS, time_block
-from penstock.runtime import loop
+from penstock.kernel.hashing import partition_of
 from penstock.runtime.broker import Message
 from tests.ingest.given import HORIZON, SMALL, Given, prediction
 from tests.scenarios.system import HOUR, System
@@ -95,7 +96,7 @@ def advanced(watermark: int | None, *, idle: bool = False, repeats: int = 0) -> 
 
 
 def test_each_summary_names_the_end_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "BATCH", 7)
+    monkeypatch.setattr(SummariseTask, "limit", 7)
     world = World("join")
     for number in range(120):
         world.given.predictions([prediction(f"c-{number}", number * HOUR)])
@@ -134,6 +135,31 @@ def test_a_chain_begins_where_the_log_begins() -> None:
             world.system.broker.expire(where, before=3)
     [summary] = world.summaries()
     assert (summary.predictions.start, summary.predictions.end, summary.rows) == (3, 5, 2)
+
+
+def test_what_retention_removed_unread_is_a_hole_in_the_chain() -> None:
+    world = World()
+    world.given.predictions([prediction(f"c-{number}", 0) for number in range(2)], partition=PARTITION)
+    world.summaries()
+    world.given.predictions([prediction(f"d-{number}", 0) for number in range(4)], partition=PARTITION)
+    [where] = [each for each in world.system.broker.logs if each == ("penstock.churn.predictions", PARTITION)]
+    world.system.broker.expire(where, before=5)
+    first, second = world.summaries()
+    assert (first.predictions.start, first.predictions.end) == (0, 2)
+    assert (second.predictions.start, second.predictions.end, second.rows) == (5, 6, 1)
+
+
+def test_records_of_a_pipeline_that_was_taken_away_stop_nobody() -> None:
+    world = World("join")
+    world.given.predictions([prediction("c-1", 0)])
+    world.summaries()
+    world.given.predictions([prediction("c-2", 0)])
+    name = world.given.pipeline.name.encode()
+    partition = partition_of(name, world.system.broker.topics()["penstock.pipelines"])
+    world.system.broker.append(Message("penstock.pipelines", None, name, (), partition))
+    world.system.settle()
+    world.system.apply(SMALL)
+    world.system.settle()
 
 
 def test_nothing_to_see_is_no_summary() -> None:

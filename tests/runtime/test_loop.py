@@ -29,6 +29,7 @@ class Copy:
 
     name = "copy"
     codec = CODEC
+    limit = 2000
 
     def __init__(self, broker: FragileBroker) -> None:
         self.broker = broker

@@ -54,7 +54,7 @@ class BaselineRequested:
     """sha256 of the pipeline's decision before this one; empty for the first"""
     causes: tuple[Source, ...]
     spec: str
-    """digest of the pipeline"""
+    """the pipeline as canonical JSON: the job is a function of this decision"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

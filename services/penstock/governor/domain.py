@@ -77,7 +77,7 @@ def decide(state: GovernorState | None, fact: Fact, place: Place) -> tuple[Gover
 def _applied(
     state: GovernorState | None, fact: PipelineApplied, place: Place, follows: Stage | None
 ) -> tuple[GovernorState, list[Decision]]:
-    policy = read_spec(fact).policy_digest
+    policy = read_spec(fact.pipeline, fact.spec).policy_digest
     if state is not None:
         return replace(_counted(state, fact), spec=fact.digest, policy=policy), []
     request = BaselineRequested(
@@ -87,7 +87,7 @@ def _applied(
         policy=policy,
         previous="",
         causes=(place.source,),
-        spec=fact.digest,
+        spec=fact.spec,
     )
     begun = GovernorState(
         pipeline=fact.pipeline,

@@ -82,6 +82,8 @@ class JoinTask(CatalogTask):
                 refused.append(Refused(record, why))
         messages: list[Message] = []
         for name, state in self._state.items():
+            if name not in self.catalog.pipelines:
+                continue  # taken away while its last records were on their way
             state.idle = frozenset(_name(where) for where in polled.ended)
             before = state.watermark
             state.watermark = watermark(state.seen, idle=state.idle, before=before)

@@ -26,7 +26,7 @@ from penstock.ingest.domain import summary as sums
 from penstock.kernel.errors import Invalid
 from penstock.kernel.kinds import Category
 from penstock.kernel.pipeline import Pipeline
-from penstock.runtime.broker import Polled, Position, TopicPartition
+from penstock.runtime.broker import Gap, Polled, Position, TopicPartition
 from penstock.runtime.catalog import Catalog
 from penstock.runtime.codec import Decoded, RowCodec
 from penstock.runtime.deadletter import Refused
@@ -75,6 +75,7 @@ class SummariseTask(CatalogTask):
     """Rows and outcomes become summaries: all that the monitor is ever shown."""
 
     name = "summarise"
+    limit = 500  # so that a summary of many features, versions and time blocks is still a record
 
     def __init__(self, catalog: Catalog) -> None:
         super().__init__(catalog, service="ingest")
@@ -107,15 +108,31 @@ class SummariseTask(CatalogTask):
                 _sort(batch, self.codec.decode(record.value or b""), record.value or b"")
             except Invalid as why:
                 refused.append(Refused(record, why))
+        for gap in polled.gaps:
+            self._skip(gap)
         messages, metadata = [], {}
         for (name, partition), batch in batches.items():
-            pipeline = self.catalog.pipelines[name]
+            pipeline = self.catalog.pipelines.get(name)
+            if pipeline is None:
+                continue  # taken away while its last records were on their way
             before = self._chains[name, partition]
             summary, after = self._summary(pipeline, partition, before, batch)
             self._chains[name, partition] = after
             messages.append(self.catalog.control_message("summaries", name, summary))
             metadata[TopicPartition(self.names.of("predictions", name), partition)] = after.dump()
         return Staged(messages=messages, refused=refused, metadata=metadata)
+
+    def _skip(self, gap: Gap) -> None:
+        """What retention removed unread is in no summary: the next begins later than the last ended."""
+        where = gap.partition
+        name = self.names.pipeline(where.topic)
+        chain = self._chains[name, where.partition]
+        predictions, outcomes = chain.ends
+        if where.topic == self.names.of("predictions", name):
+            predictions = gap.end
+        else:
+            outcomes = gap.end
+        self._chains[name, where.partition] = replace(chain, ends=(predictions, outcomes))
 
     def _summary(
         self, pipeline: Pipeline, partition: int, before: _Chain, batch: _Batch

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import orjson
 
-from penstock.contracts.records import PipelineApplied
 from penstock.kernel.errors import Invalid
 from penstock.kernel.kinds import Category
 from penstock.kernel.mistakes import Mistakes
 from penstock.kernel.pipeline import Pipeline
 
 
-def read_spec(applied: PipelineApplied) -> Pipeline:
-    """The pipeline that was applied.
+def read_spec(name: str, spec: str) -> Pipeline:
+    """The pipeline that was applied under a name.
 
     Raises:
         Invalid: it is not one, or `apply` would have filled in what is missing here.
 
-    >>> read_spec(PipelineApplied(pipeline="churn", spec="[]", digest="", applied=0))
+    >>> read_spec("churn", "[]")
     Traceback (most recent call last):
     ...
     penstock.kernel.errors.Invalid: the spec of churn is not valid: expected an object, got a list
     """
-    name = applied.pipeline
     try:
-        raw = orjson.loads(applied.spec)
+        raw = orjson.loads(spec)
         if not isinstance(raw, dict):
             raise _invalid(name, f"expected an object, got a {type(raw).__name__}")
         pipeline = Pipeline.read(raw)

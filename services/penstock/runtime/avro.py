@@ -23,7 +23,9 @@ MARK: Final = b"\xc3\x01"
 HEADER: Final = 10
 """Bytes before the body."""
 LARGEST: Final = 256 * 1024
-"""Payloads above this are refused before anything is allocated for them."""
+"""Producers' payloads above this are refused before anything is allocated for them."""
+LARGEST_OWN: Final = 1024 * 1024
+"""The same for records of our own: what a topic takes."""
 
 
 class Schema:
@@ -80,7 +82,7 @@ class Schema:
         return record
 
 
-def fingerprint_of(payload: bytes) -> bytes:
+def fingerprint_of(payload: bytes, *, largest: int = LARGEST) -> bytes:
     """The fingerprint a payload names.
 
     Raises:
@@ -91,8 +93,8 @@ def fingerprint_of(payload: bytes) -> bytes:
     ...
     penstock.kernel.errors.Invalid: not single-object Avro: it begins with 68656c6c6f
     """
-    if len(payload) > LARGEST:
-        raise Invalid(f"{len(payload)} bytes, at most {LARGEST} are read", reason="too_large")
+    if len(payload) > largest:
+        raise Invalid(f"{len(payload)} bytes, at most {largest} are read", reason="too_large")
     if payload[:2] != MARK or len(payload) < HEADER:
         raise Invalid(
             f"not single-object Avro: it begins with {payload[:10].hex() or 'nothing'}", reason="undecodable"

@@ -143,7 +143,7 @@ def read_applied(codec: Codec, record: Record) -> Pipeline:
     applied = codec.decode(record.value or b"").value
     if not isinstance(applied, PipelineApplied):
         raise Invalid(f"expected a PipelineApplied, got a {type(applied).__name__}", reason="unexpected")
-    pipeline = read_spec(applied)
+    pipeline = read_spec(applied.pipeline, applied.spec)
     for source in (pipeline.events, pipeline.labels):
         Wire(source.format)
     return pipeline

@@ -20,7 +20,7 @@ import numpy as np
 from penstock.contracts import records
 from penstock.contracts.schemas import ROWS, SCHEMAS
 from penstock.kernel.errors import Invalid
-from penstock.runtime.avro import HEADER, Schema, fingerprint_of
+from penstock.runtime.avro import HEADER, LARGEST_OWN, Schema, fingerprint_of
 from penstock.runtime.errors import NotYet
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Codec:
             Invalid: not decodable.
             UnknownSchema: nothing is known of its fingerprint.
         """
-        fingerprint = fingerprint_of(payload)
+        fingerprint = fingerprint_of(payload, largest=LARGEST_OWN)
         read = self._readers.get(fingerprint)
         if read is None:
             raise UnknownSchema(fingerprint)

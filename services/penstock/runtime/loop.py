@@ -31,7 +31,6 @@ from penstock.runtime.errors import NotYet
 from penstock.runtime.lag import Lag
 from penstock.runtime.telemetry import Telemetry
 
-BATCH: Final = 2000
 WAIT: Final = 0.05
 """Seconds: a poll waits for a full batch or this long, so it is the latency of a hop at low rates."""
 PATIENCE: Final = 0.2
@@ -60,6 +59,9 @@ class Task(Protocol):
     """Also the consumer group and, with the slot, the transactional id."""
 
     codec: Codec
+
+    limit: int
+    """The most records that a batch may have."""
 
     def refresh(self) -> bool:
         """Follow the folds; whether what to subscribe to may have changed. Called before each poll."""
@@ -155,7 +157,7 @@ class Loop:
                 self._consumer.subscribe(wanted)
         self._hold()
         started = time.perf_counter()
-        polled = self._consumer.poll(BATCH, WAIT)  # 1.
+        polled = self._consumer.poll(self.task.limit, WAIT)  # 1.
         try:
             return self._go_on(polled, time.perf_counter() - started)
         except Aborted as aborted:

@@ -9,13 +9,12 @@ import numpy as np
 
 from penstock.contracts.records import BaselineRequested, Golden, Source
 from penstock.kernel.errors import Invalid
-from penstock.kernel.pipeline import Pipeline
+from penstock.kernel.spec import read_spec
 from penstock.onnx import Model, digest_of
 from penstock.runtime.blobs import chunks
 from penstock.runtime.broker import Message, Polled, Record
 from penstock.runtime.catalog import Catalog
 from penstock.runtime.deadletter import Refused
-from penstock.runtime.errors import NotYet
 from penstock.runtime.loop import Staged
 from penstock.runtime.task import CatalogTask
 from penstock.trainer.domain import baseline, golden_inputs, prior
@@ -51,7 +50,7 @@ class TrainerTask(CatalogTask):
         return Staged(messages=messages, refused=refused)
 
     def _baseline(self, decision: BaselineRequested, record: Record) -> list[Message]:
-        pipeline = self._pipeline(decision.pipeline)
+        pipeline = read_spec(decision.pipeline, decision.spec)
         artifact = constant(len(pipeline.features), prior(pipeline))
         digest = digest_of(artifact)
         candidate, job = baseline(
@@ -68,12 +67,6 @@ class TrainerTask(CatalogTask):
             self.catalog.control_message("candidates", pipeline.name, candidate),
             self.catalog.control_message("jobs", pipeline.name, job),
         ]
-
-    def _pipeline(self, name: str) -> Pipeline:
-        pipeline = self.catalog.pipelines.get(name)
-        if pipeline is None:
-            raise NotYet(f"pipeline {name!r} is not in the fold of pipelines")
-        return pipeline
 
 
 def _golden(artifact: bytes, digest: str, features: int) -> list[Golden]:
