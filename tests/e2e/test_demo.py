@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROVE = bool(os.environ.get("PENSTOCK_PROVE"))
-DAYS = 240 if PROVE else 21
+DAYS = 240 if PROVE else 35
 VICTIMS = [*(service.name for service in SERVICES), BROKER]
 PATIENCE = 120.0 if not PROVE else 600.0
 ENDING = "waiting until everything has come home"

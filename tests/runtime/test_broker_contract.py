@@ -255,8 +255,10 @@ def test_readers_stop_at_an_open_transaction(world: World, prefix: str) -> None:
 
     assert values(until_ended(lambda: reader.poll(10, 0.1), [where])) == [b"before"]
     assert world.broker.ends([where]) == {where: (0, 1)}
+    assert world.broker.unsettled([where]) == {where}
     producer.commit()
     assert values(until_ended(lambda: reader.poll(10, 0.1), [where])) == [b"inside", b"outside"]
+    assert world.broker.unsettled([where]) == frozenset()
     assert world.broker.ends([where]) == {where: (0, 4)}  # one offset is the marker's
     reader.close()
     producer.close()

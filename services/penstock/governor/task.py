@@ -17,7 +17,7 @@ from penstock.kernel.errors import Invalid
 from penstock.runtime.broker import Broker, Message, Polled, Position, Record, TopicPartition
 from penstock.runtime.catalog import Catalog
 from penstock.runtime.deadletter import Refused
-from penstock.runtime.fold import read_range
+from penstock.runtime.fold import read_written
 from penstock.runtime.loop import Staged
 from penstock.runtime.task import CatalogTask
 
@@ -47,7 +47,7 @@ class GovernorTask(CatalogTask):
         self._states = {}
         topic = self.names.of("governor-state")
         mine = {TopicPartition(topic, where.partition) for where in positions}
-        for records in read_range(self._broker, self._broker.ends(mine)):
+        for records in read_written(self._broker, mine):
             for record in records:
                 state = self.codec.decode(record.value or b"").value
                 if isinstance(state, GovernorState):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from penstock.contracts.records import (
     JoinAdvanced,
@@ -26,7 +27,7 @@ from penstock.kernel.pipeline import Pipeline
 from penstock.runtime.broker import Broker, Message, Polled, Position, Record, TopicPartition
 from penstock.runtime.catalog import Catalog
 from penstock.runtime.deadletter import Refused
-from penstock.runtime.fold import read_range
+from penstock.runtime.fold import read_range, read_written
 from penstock.runtime.loop import Staged
 from penstock.runtime.task import CatalogTask
 
@@ -114,10 +115,9 @@ class JoinTask(CatalogTask):
             for name, state in self._state.items()
             for partition in state.joins
         ]
-        ends = self._broker.ends([*ranges, *written])
-        for where, (start, end) in ends.items():
-            ranges[where] = (start, ranges[where][1] if where in ranges else end)
-        for records in read_range(self._broker, ranges):
+        for where, (start, _) in self._broker.ends(ranges).items():
+            ranges[where] = (start, ranges[where][1])
+        for records in chain(read_written(self._broker, written), read_range(self._broker, ranges)):
             for record in records:
                 self._recall(record)
             yield

@@ -12,7 +12,7 @@ from penstock.runtime import deadletter
 from penstock.runtime.blobs import read_blob
 from penstock.runtime.broker import Broker, Message, Polled, Position, Record, TopicPartition
 from penstock.runtime.catalog import Catalog
-from penstock.runtime.fold import read_range
+from penstock.runtime.fold import read_written
 from penstock.runtime.loop import Staged
 from penstock.runtime.task import CatalogTask
 
@@ -38,7 +38,7 @@ class RegistryTask(CatalogTask):
         self._versions = {}
         topic = self.names.of("lifecycle")
         mine = {TopicPartition(topic, where.partition) for where in positions}
-        for records in read_range(self._broker, self._broker.ends(mine)):
+        for records in read_written(self._broker, mine):
             for record in records:
                 event = self.codec.decode(record.value or b"").value
                 if isinstance(event, VersionRegistered):

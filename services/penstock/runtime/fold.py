@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from penstock.runtime.broker import Broker, Reader, Record, TopicPartition
 from penstock.runtime.errors import Unavailable
@@ -37,6 +37,19 @@ def read_range(
             yield wanted
     finally:
         reader.close()
+
+
+def read_written(broker: Broker, partitions: Iterable[TopicPartition]) -> Iterator[list[Record]]:
+    """All that a task's own output partitions hold, as `read_range`; for rebuilding its state from them.
+
+    The positions that a task takes over may be committed while the end of the same transaction is still on
+    its way to the partitions it wrote: they are read when none is open there any more. Yields empty batches
+    meanwhile; a transaction lasts 15 seconds at most.
+    """
+    mine = frozenset(partitions)
+    while broker.unsettled(mine):
+        yield []
+    yield from read_range(broker, broker.ends(mine))
 
 
 class Fold:

@@ -105,6 +105,13 @@ class KafkaBroker:
         last = self._offsets(wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call] # as above
         return {partition: (first[partition], last[partition]) for partition in wanted}
 
+    def unsettled(self, partitions: Iterable[TopicPartition]) -> frozenset[TopicPartition]:
+        wanted = list(partitions)
+        # The stable end first: what is written in between only makes this err on the side of waiting.
+        stable = self._offsets(wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call] # as above
+        ends = self._offsets(wanted, OffsetSpec.latest(), ck.IsolationLevel.READ_UNCOMMITTED)  # type: ignore[no-untyped-call] # as above
+        return frozenset(each for each in wanted if stable[each] < ends[each])
+
     def cluster_id(self) -> str:
         found: str = self._answer("for the cluster", self._admin.describe_cluster()).cluster_id
         return found
@@ -139,11 +146,16 @@ class KafkaBroker:
         except TimeoutError as error:
             raise Contact(self._servers).away(f"asked {what}") from error
 
-    def _offsets(self, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
+    def _offsets(
+        self,
+        partitions: list[TopicPartition],
+        spec: OffsetSpec,
+        isolation: ck.IsolationLevel = ck.IsolationLevel.READ_COMMITTED,
+    ) -> dict[TopicPartition, int]:
         if not partitions:
             return {}
         asked = {ck.TopicPartition(p.topic, p.partition): spec for p in partitions}
-        answers = self._admin.list_offsets(asked, isolation_level=ck.IsolationLevel.READ_COMMITTED)
+        answers = self._admin.list_offsets(asked, isolation_level=isolation)
         return {
             TopicPartition(p.topic, p.partition): self._answer(f"for offsets of {p.topic}", future).offset
             for p, future in answers.items()

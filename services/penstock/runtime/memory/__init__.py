@@ -1,0 +1,13 @@
+"""A broker in this process: the same log, groups and transactions as Kafka's, without the network.
+
+It ships as part of the product, for tests, scenarios and backtests. It behaves as the contract suite demands,
+transaction markers that take an offset included. Members of one group do not share partitions: a second slot
+in a group is refused rather than done wrongly.
+"""
+
+from __future__ import annotations
+
+from penstock.runtime.memory.clients import MemoryProducer, MemoryTransactional
+from penstock.runtime.memory.cluster import MemoryBroker
+
+__all__ = ["MemoryBroker", "MemoryProducer", "MemoryTransactional"]
