@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 GATHER_SECONDS = 0.05
 """How long one call waits for a full batch; also how soon a rebalance is reported."""
 
+LINGER_SECONDS = 0.01
+"""How long to wait for more after the first record. A consume of many waits its whole time unless all come, so
+with one call every hop would cost GATHER_SECONDS; with none, a transaction would hold a handful of records."""
+
 STABLE_SECONDS = 30.0
 """How long to wait for the transaction of a dead process: its time (15 s) and the coordinator's (10 s)."""
 
@@ -114,7 +118,9 @@ class _Fetcher:
         while True:
             left = deadline - time.monotonic()
             try:
-                messages = self.client.consume(limit, max(0.0, min(left, GATHER_SECONDS)))
+                messages = self.client.consume(1, max(0.0, min(left, GATHER_SECONDS)))
+                if messages and limit > 1:
+                    messages += self.client.consume(limit - 1, min(max(left, 0.0), LINGER_SECONDS))
             except KafkaException as exception:
                 raise_verdict("reading", exception)
             if messages or self.interrupted or left <= GATHER_SECONDS:
