@@ -251,8 +251,8 @@ def _say(line: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.path", description=__doc__.partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each kind (%(default)s)")
-    parser.add_argument("--rows", type=int, default=10_000, metavar="N", help="in a round (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="of each kind (%(default)s)")
+    parser.add_argument("--rows", type=int, default=20_000, metavar="N", help="in a round (%(default)s)")
     args = parser.parse_args()
     figures = measure(rounds=args.rounds, rows=args.rows)
     if args.json:

@@ -24,8 +24,8 @@ GATHER_SECONDS = 0.05
 """How long one call waits for a full batch; also how soon a rebalance is reported."""
 
 LINGER_SECONDS = 0.01
-"""How long to wait for more after the first record. A consume of many waits its whole time unless all come, so
-with one call every hop would cost GATHER_SECONDS; with none, a transaction would hold a handful of records."""
+"""How long to wait for more after the first record. A consume of many waits its whole time unless all come,
+so with one call every hop would cost GATHER_SECONDS; with none, a transaction would hold a few records."""
 
 STABLE_SECONDS = 30.0
 """How long to wait for the transaction of a dead process: its time (15 s) and the coordinator's (10 s)."""
