@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -330,6 +331,14 @@ class TestStandardVariables:
 
 
 class TestAway:
+    @pytest.fixture(autouse=True)
+    def alone(self) -> None:
+        """A process has one telemetry; an exporter of an earlier test that still retries would speak here."""
+        for thread in threading.enumerate():
+            if thread.name.startswith("Otel"):
+                thread.join(30)
+                assert not thread.is_alive(), thread.name
+
     @pytest.fixture
     def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, milliseconds in {
