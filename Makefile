@@ -9,7 +9,7 @@ UV := $(BIN)/uv
 STAMP := .venv/.installed
 JOBS ?= 2
 # What the container image has to hold.
-SERVICES := ingest inference governor trainer registry
+SERVICES := ingest inference monitor governor trainer registry
 
 .PHONY: help demo test prove lint contracts bench lock clean
 
