@@ -7,6 +7,50 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a record stands in the log."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """An alarm that is being answered."""
+
+    version: int
+    """that failed"""
+    time: int
+    onset: int
+    rows: int
+    """sealed rows with a label then"""
+    stage: int
+    """of the next training"""
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alerted:
+    """Decision: somebody should look at this."""
+
+    id: str
+    """follows from the fact that caused it"""
+    pipeline: str
+    time: int
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
+    policy: str
+    """digest of the policy it follows"""
+    previous: str
+    """sha256 of the pipeline's decision before this one; empty for the first"""
+    causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
+    reason: str
+
+
 class Origin(StrEnum):
     """How a prediction was asked for."""
 
@@ -32,12 +76,67 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where a record stands in the log."""
+class Route:
+    """Who answers from now on, and who scores beside them."""
 
-    topic: str
-    partition: int
-    offset: int
+    epoch: int
+    champion: int
+    canary: int | None
+    share: float
+    """of the ids that the canary answers"""
+    salt: str
+    """deals the ids"""
+    shadows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequested:
+    """Decision: a challenger waits for somebody to agree."""
+
+    id: str
+    """follows from the fact that caused it"""
+    pipeline: str
+    time: int
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
+    policy: str
+    """digest of the policy it follows"""
+    previous: str
+    """sha256 of the pipeline's decision before this one; empty for the first"""
+    causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
+    version: int
+    lane: str
+    route: Route
+    numbers: Mapping[str, float]
+    """what was compared"""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archived:
+    """Decision: a version is no longer scored; it is kept and able to come back."""
+
+    id: str
+    """follows from the fact that caused it"""
+    pipeline: str
+    time: int
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
+    policy: str
+    """digest of the policy it follows"""
+    previous: str
+    """sha256 of the pipeline's decision before this one; empty for the first"""
+    causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
+    version: int
+    lane: str
+    route: Route
+    numbers: Mapping[str, float]
+    """what was compared"""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +144,70 @@ class BaselineRequested:
     """Decision: build version 0, so that there is an answer from the first day on."""
 
     id: str
+    """follows from the fact that caused it"""
     pipeline: str
     time: int
-    """of the fact that caused it"""
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
     policy: str
     """digest of the policy it follows"""
     previous: str
     """sha256 of the pipeline's decision before this one; empty for the first"""
     causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
     spec: str
     """the pipeline as canonical JSON: the job is a function of this decision"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryAdvanced:
+    """Decision: a challenger answers a greater share."""
+
+    id: str
+    """follows from the fact that caused it"""
+    pipeline: str
+    time: int
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
+    policy: str
+    """digest of the policy it follows"""
+    previous: str
+    """sha256 of the pipeline's decision before this one; empty for the first"""
+    causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
+    version: int
+    lane: str
+    route: Route
+    numbers: Mapping[str, float]
+    """what was compared"""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryStarted:
+    """Decision: a challenger answers a first share of the traffic."""
+
+    id: str
+    """follows from the fact that caused it"""
+    pipeline: str
+    time: int
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
+    policy: str
+    """digest of the policy it follows"""
+    previous: str
+    """sha256 of the pipeline's decision before this one; empty for the first"""
+    causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
+    version: int
+    lane: str
+    route: Route
+    numbers: Mapping[str, float]
+    """what was compared"""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +219,35 @@ class Golden:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What a version was accepted on: one number a feature in each array. Values are standardised by mean
+    and spread; a row block's mean and mean square are standardised by their own.
+    """
+
+    rows: int
+    missing: tuple[float, ...]
+    """share"""
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    """standard deviation"""
+    block_mean: tuple[float, ...]
+    """mean of the standardised row-block mean"""
+    block_mean_spread: tuple[float, ...]
+    block_square: tuple[float, ...]
+    """mean of the row-block mean square"""
+    block_square_spread: tuple[float, ...]
+
+
+class Purpose(StrEnum):
+    """Why a version was asked for."""
+
+    BASELINE = "BASELINE"
+    FIRST = "FIRST"
+    REFRESH = "REFRESH"
+    ALARM = "ALARM"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
     """Records of a partition that a version was trained on: [start, end)."""
 
@@ -73,6 +255,17 @@ class Range:
     partition: int
     start: int
     end: int
+
+
+class Verdict(StrEnum):
+    """What the gate said of a candidate: UNDECIDED where there was too little to judge by, NONE where
+    there was nothing to judge.
+    """
+
+    PASSED = "PASSED"
+    REFUSED = "REFUSED"
+    UNDECIDED = "UNDECIDED"
+    NONE = "NONE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +288,24 @@ class Manifest:
     golden: tuple[Golden, ...]
     libraries: Mapping[str, str]
     parent: int | None
+    purpose: Purpose
+    algorithm: str
+    """constant, recalibrated, or the lane's"""
+    asked: int | None
+    """event time of the decision that asked; null for the baseline"""
+    since: int | None
+    """event time of the oldest rows it may have learned from; null for all"""
+    cut: int | None
+    """event time where the rows it learned from end"""
+    rows: int
+    """it learned from"""
+    content: str
+    """sha256 of those rows; empty for the baseline"""
+    seed: int
+    verdict: Verdict
+    metrics: Mapping[str, float]
+    """of the gate"""
+    profile: Profile | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +318,22 @@ class CandidateTrained:
     """id of the decision that asked"""
     causes: tuple[Source, ...]
     manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenger:
+    """The version under test."""
+
+    version: int
+    lane: str
+    since: int
+    """event time at which its present step began, or may end where it is a shadow"""
+    step: int
+    """-1 as a shadow, else the place of its share among the canary's"""
+    approvals: tuple[str, ...]
+    """who has agreed"""
+    asked_approval: bool
+    cause: Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +354,50 @@ class DeadLetter:
     """of the refused record"""
     retry: str
     """the command that retries it; empty where the letter does not hold the record"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftCleared:
+    """Evidence: a feature is where it was."""
+
+    id: str
+    """the same evidence has the same id: readers keep the first"""
+    pipeline: str
+    ordinal: int
+    """0, 1, 2, … of this pipeline"""
+    time: int
+    """event time at which it was known: the end of the block that completed it, plus the horizon"""
+    causes: tuple[Source, ...]
+    """the summary that completed it"""
+    version: int
+    feature: str
+    statistic: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftWarned:
+    """Evidence: a feature moved away from the reference profile."""
+
+    id: str
+    """the same evidence has the same id: readers keep the first"""
+    pipeline: str
+    ordinal: int
+    """0, 1, 2, … of this pipeline"""
+    time: int
+    """event time at which it was known: the end of the block that completed it, plus the horizon"""
+    causes: tuple[Source, ...]
+    """the summary that completed it"""
+    version: int
+    """whose profile"""
+    feature: str
+    statistic: str
+    """mean or square, of row blocks, standardised"""
+    before: float
+    """its mean before the change"""
+    after: float
+    """and after"""
+    row: int
+    """ordinal of the row block"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,11 +427,79 @@ class FeatureRow:
     """indices of features set missing because their value was out of range"""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the governor knows of a version."""
+
+    version: int
+    lane: str
+    purpose: Purpose
+    asked: int | None
+    cut: int | None
+    verdict: Verdict
+    routed: bool
+    """scores rows now"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneState:
+    """What the governor knows of a lane."""
+
+    lane: str
+    version: int | None
+    """the newest that was taken in"""
+    asked: int | None
+    """event time of its last training"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A training that was asked for and has not ended."""
+
+    decision: str
+    lane: str
+    purpose: Purpose
+    asked: int
+    source: Source
+    """of the fact that led to it"""
+
+
 class Stage(StrEnum):
-    """Where a pipeline stands."""
+    """Where a pipeline stands: the stage is that of the one challenger under test."""
 
     BOOTSTRAPPING = "BOOTSTRAPPING"
     STEADY = "STEADY"
+    RETRAINING = "RETRAINING"
+    SHADOWING = "SHADOWING"
+    CANARYING = "CANARYING"
+    WATCHING = "WATCHING"
+    HELD = "HELD"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A comparison as it was last seen."""
+
+    version: int
+    lane: str
+    against: int
+    since: int
+    ewma: float
+    mean: float
+    blocks: int
+    better: float
+    worse: float
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """The former champion, which can win back."""
+
+    former: int
+    since: int
+    """event time of the promotion"""
+    until: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +517,118 @@ class GovernorState:
     spec: str
     """digest of the pipeline in force"""
     policy: str
+    ordinal: int
+    """of the last evidence; -1 before the first"""
+    now: int | None
+    """event time up to which everything is judged"""
+    begun: int | None
+    sealed: int | None
+    rows: int
+    ranges: tuple[Range, ...]
+    epoch: int
+    """of the route in force; 0 before the first"""
     champion: int | None
+    promoted: int | None
+    """event time of its promotion"""
+    canary: int | None
+    share: float
+    salt: str
+    shadows: tuple[int, ...]
+    first: int | None
+    """the first trained version: a yardstick, scored for ever"""
+    tests: int
+    """changes of lane so far: each tests at a stricter level"""
+    versions: tuple[Known, ...]
+    lanes: tuple[LaneState, ...]
+    pending: Pending | None
+    queue: tuple[str, ...]
+    """lanes to be trained after the pending one"""
+    challenger: Challenger | None
+    watch: Watch | None
+    alarm: Alarm | None
+    lane_standings: tuple[Standing, ...]
+    version_standings: tuple[Standing, ...]
+    retrains: tuple[int, ...]
+    """event times of trainings that evidence has started"""
+    resumes: Stage | None
+    """the stage to go back to from being held"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """Evidence: one more time block is sealed and judged; all evidence of it stands before this."""
+
+    id: str
+    """the same evidence has the same id: readers keep the first"""
+    pipeline: str
+    ordinal: int
+    """0, 1, 2, … of this pipeline"""
+    time: int
+    """event time at which it was known: the end of the block that completed it, plus the horizon"""
+    causes: tuple[Source, ...]
+    """the summary that completed it"""
+    begun: int
+    """start of the first time block with an outcome"""
+    sealed: int
+    """end of the last sealed time block"""
+    rows: int
+    """rows with a label in sealed time blocks so far"""
+    epoch: int
+    """routing epoch of the newest lifecycle event it knew"""
+    ranges: tuple[Range, ...]
+    """of `P.outcomes`: where all sealed rows stand"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Decision: nothing is decided until somebody resumes."""
+
+    id: str
+    """follows from the fact that caused it"""
+    pipeline: str
+    time: int
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
+    policy: str
+    """digest of the policy it follows"""
+    previous: str
+    """sha256 of the pipeline's decision before this one; empty for the first"""
+    causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldPipeline:
+    """Command: decide nothing until resumed."""
+
+    id: str
+    pipeline: str
+    time: int
+    """processing time of the operator"""
+    operator: str
+    """who asks"""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoleFound:
+    """Evidence of bad data: summaries are missing, or came twice."""
+
+    id: str
+    """the same evidence has the same id: readers keep the first"""
+    pipeline: str
+    ordinal: int
+    """0, 1, 2, … of this pipeline"""
+    time: int
+    """event time at which it was known: the end of the block that completed it, plus the horizon"""
+    causes: tuple[Source, ...]
+    """the summary that completed it"""
+    partition: int
+    expected: int
+    """sequence that was due"""
+    found: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +639,17 @@ class JobCompleted:
     pipeline: str
     decision: str
     candidate: str
+    causes: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFailed:
+    """A training job came to nothing."""
+
+    id: str
+    pipeline: str
+    decision: str
+    reason: str
     causes: tuple[Source, ...]
 
 
@@ -240,6 +701,67 @@ class LabelUnmatched:
     id: str
     time: int
     label: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneChanged:
+    """Decision: another lane has shown that it makes better versions; its version becomes the challenger."""
+
+    id: str
+    """follows from the fact that caused it"""
+    pipeline: str
+    time: int
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
+    policy: str
+    """digest of the policy it follows"""
+    previous: str
+    """sha256 of the pipeline's decision before this one; empty for the first"""
+    causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
+    version: int
+    lane: str
+    route: Route
+    numbers: Mapping[str, float]
+    """what was compared"""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanesCompared:
+    """Evidence: a lane against the champion's, through all their versions, on rows that both scored."""
+
+    id: str
+    """the same evidence has the same id: readers keep the first"""
+    pipeline: str
+    ordinal: int
+    """0, 1, 2, … of this pipeline"""
+    time: int
+    """event time at which it was known: the end of the block that completed it, plus the horizon"""
+    causes: tuple[Source, ...]
+    """the summary that completed it"""
+    version: int
+    lane: str
+    against: int
+    """the champion it is compared with"""
+    against_lane: str
+    since: int
+    """start of the first time block that counts"""
+    blocks: int
+    rows: int
+    mean: float
+    """of loss(version) - loss(against) by row"""
+    ewma: float
+    """the same, the newest rows weighing most"""
+    bound: float
+    """b: block differences are clipped to [-b, b]; 0 while it is not known"""
+    clipped: int
+    """blocks that were"""
+    better: float
+    """log of the e-value that the version is better"""
+    worse: float
+    """log of the e-value that it is worse by more than the margin"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,6 +820,53 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceDegraded:
+    """Evidence: the loss of a version is no longer what it was accepted with."""
+
+    id: str
+    """the same evidence has the same id: readers keep the first"""
+    pipeline: str
+    ordinal: int
+    """0, 1, 2, … of this pipeline"""
+    time: int
+    """event time at which it was known: the end of the block that completed it, plus the horizon"""
+    causes: tuple[Source, ...]
+    """the summary that completed it"""
+    version: int
+    lane: str
+    statistic: float
+    """of the e-detector"""
+    threshold: float
+    """average run length to a false alarm, in time blocks"""
+    onset: int
+    """where the change most likely began"""
+    blocks: int
+    """time blocks since the onset"""
+    loss: float
+    """mean loss since the onset"""
+    accepted: float
+    """the loss it was accepted with"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceRecovered:
+    """Evidence: an alarm is over."""
+
+    id: str
+    """the same evidence has the same id: readers keep the first"""
+    pipeline: str
+    ordinal: int
+    """0, 1, 2, … of this pipeline"""
+    time: int
+    """event time at which it was known: the end of the block that completed it, plus the horizon"""
+    causes: tuple[Source, ...]
+    """the summary that completed it"""
+    version: int
+    lane: str
+    statistic: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineApplied:
     """An operator applied a pipeline; `spec` is its canonical JSON, dictionaries and wire schemas inside."""
 
@@ -352,10 +921,103 @@ class PredictionsLost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PromoteVersion:
+    """Command: make a version the champion, or approve of the challenger that waits."""
+
+    id: str
+    pipeline: str
+    time: int
+    """processing time of the operator"""
+    operator: str
+    """who asks"""
+    reason: str
+    version: int
+    force: bool
+    """at once, whatever the gates and the canary would say"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promoted:
+    """Decision: a challenger becomes the champion; the former one is watched on."""
+
+    id: str
+    """follows from the fact that caused it"""
+    pipeline: str
+    time: int
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
+    policy: str
+    """digest of the policy it follows"""
+    previous: str
+    """sha256 of the pipeline's decision before this one; empty for the first"""
+    causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
+    version: int
+    lane: str
+    route: Route
+    numbers: Mapping[str, float]
+    """what was compared"""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityMeasured:
+    """Evidence: how good a version was in a stretch of sealed time blocks."""
+
+    id: str
+    """the same evidence has the same id: readers keep the first"""
+    pipeline: str
+    ordinal: int
+    """0, 1, 2, … of this pipeline"""
+    time: int
+    """event time at which it was known: the end of the block that completed it, plus the horizon"""
+    causes: tuple[Source, ...]
+    """the summary that completed it"""
+    version: int
+    lane: str
+    start: int
+    end: int
+    rows: int
+    """with a label"""
+    unlabelled: int
+    """rows whose label never came"""
+    loss: float
+    """mean by row"""
+    labels: float
+    """mean label"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """A version a replica cannot serve, and why."""
 
     version: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """Decision: a challenger is given up."""
+
+    id: str
+    """follows from the fact that caused it"""
+    pipeline: str
+    time: int
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
+    policy: str
+    """digest of the policy it follows"""
+    previous: str
+    """sha256 of the pipeline's decision before this one; empty for the first"""
+    causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
+    version: int
+    lane: str
+    route: Route
+    numbers: Mapping[str, float]
+    """what was compared"""
     reason: str
 
 
@@ -371,6 +1033,118 @@ class ReplicaReported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResumePipeline:
+    """Command: go on."""
+
+    id: str
+    pipeline: str
+    time: int
+    """processing time of the operator"""
+    operator: str
+    """who asks"""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """Decision: the loop goes on."""
+
+    id: str
+    """follows from the fact that caused it"""
+    pipeline: str
+    time: int
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
+    policy: str
+    """digest of the policy it follows"""
+    previous: str
+    """sha256 of the pipeline's decision before this one; empty for the first"""
+    causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainRequested:
+    """Decision: make a version of a lane. The job is a function of this decision and of the rows that its
+    ranges hold.
+    """
+
+    id: str
+    """follows from the fact that caused it"""
+    pipeline: str
+    time: int
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
+    policy: str
+    """digest of the policy it follows"""
+    previous: str
+    """sha256 of the pipeline's decision before this one; empty for the first"""
+    causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
+    lane: str
+    purpose: Purpose
+    stage: int
+    """of the trainings that follow one alarm: 0, 1, 2, …; 0 otherwise"""
+    algorithm: str
+    since: int | None
+    """event time of the oldest rows to learn from; null for all"""
+    cut: int
+    """event time where the rows to learn from end: every label of an older one has come or cannot come any
+    more
+    """
+    ranges: tuple[Range, ...]
+    """of `P.outcomes`: all rows before the cut are in them, among others"""
+    champion: int | None
+    """the version it has to stand up to; null where there is only the prior"""
+    champion_cut: int | None
+    """event time where the rows end that the champion was made from"""
+    seed: int
+    spec: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollBack:
+    """Command: restore the former champion."""
+
+    id: str
+    pipeline: str
+    time: int
+    """processing time of the operator"""
+    operator: str
+    """who asks"""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolledBack:
+    """Decision: the former champion is restored."""
+
+    id: str
+    """follows from the fact that caused it"""
+    pipeline: str
+    time: int
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
+    policy: str
+    """digest of the policy it follows"""
+    previous: str
+    """sha256 of the pipeline's decision before this one; empty for the first"""
+    causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
+    version: int
+    lane: str
+    route: Route
+    numbers: Mapping[str, float]
+    """what was compared"""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteChanged:
     """The routing table of a pipeline."""
 
@@ -383,6 +1157,8 @@ class RouteChanged:
     salt: str
     """deals the ids"""
     shadows: tuple[int, ...]
+    decision: str
+    """id of the decision; empty where version 0 became the champion"""
     causes: tuple[Source, ...]
 
 
@@ -417,6 +1193,31 @@ class Scored:
     squares: float
     histogram: tuple[int, ...]
     """of its first value in twenty equal bins of [0, 1]; empty for regression"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowStarted:
+    """Decision: a version scores every row, and answers none."""
+
+    id: str
+    """follows from the fact that caused it"""
+    pipeline: str
+    time: int
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
+    policy: str
+    """digest of the policy it follows"""
+    previous: str
+    """sha256 of the pipeline's decision before this one; empty for the first"""
+    causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
+    version: int
+    lane: str
+    route: Route
+    numbers: Mapping[str, float]
+    """what was compared"""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -501,4 +1302,69 @@ class VersionRegistered:
     digest: str
     reason: str
     """why refused; else empty"""
+    lane: str
+    purpose: Purpose
+    asked: int | None
+    """event time of the decision that asked"""
+    cut: int | None
+    decision: str
+    """id of the decision that asked"""
+    verdict: Verdict
+    metrics: Mapping[str, float]
     causes: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionStaged:
+    """A version has another stage now."""
+
+    id: str
+    pipeline: str
+    version: int
+    stage: VersionStage
+    event_time: int | None
+    """of the decision"""
+    epoch: int
+    """of the route that says so"""
+    decision: str
+    """id of the decision"""
+    reason: str
+    causes: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionsCompared:
+    """Evidence: a version against the champion, on rows that both scored; here `better` means by more than
+    the margin.
+    """
+
+    id: str
+    """the same evidence has the same id: readers keep the first"""
+    pipeline: str
+    ordinal: int
+    """0, 1, 2, … of this pipeline"""
+    time: int
+    """event time at which it was known: the end of the block that completed it, plus the horizon"""
+    causes: tuple[Source, ...]
+    """the summary that completed it"""
+    version: int
+    lane: str
+    against: int
+    """the champion it is compared with"""
+    against_lane: str
+    since: int
+    """start of the first time block that counts"""
+    blocks: int
+    rows: int
+    mean: float
+    """of loss(version) - loss(against) by row"""
+    ewma: float
+    """the same, the newest rows weighing most"""
+    bound: float
+    """b: block differences are clipped to [-b, b]; 0 while it is not known"""
+    clipped: int
+    """blocks that were"""
+    better: float
+    """log of the e-value that the version is better"""
+    worse: float
+    """log of the e-value that it is worse by more than the margin"""
