@@ -437,8 +437,10 @@ class Known:
     asked: int | None
     cut: int | None
     verdict: Verdict
-    routed: bool
-    """scores rows now"""
+    onset: int | None
+    """where its open alarm began; null while it is as good as it was accepted"""
+    alarmed: Source | None
+    """the evidence of that"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
