@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from penstock.contracts.records import (
-    FactTaken,
-    GovernorState,
-    JobCompleted,
-    PipelineApplied,
-    Source,
-    VersionRegistered,
-)
-from penstock.governor.domain import Fact, Place, decide
+from penstock.contracts.records import FactTaken, GovernorState, PipelineApplied, Source
+from penstock.governor.domain import Fact, Governed, Place, decide
 from penstock.kernel.errors import Invalid
+from penstock.kernel.spec import read_spec
 from penstock.runtime.broker import Broker, Message, Polled, Position, Record, TopicPartition
 from penstock.runtime.catalog import Catalog
 from penstock.runtime.deadletter import Refused
@@ -21,7 +15,7 @@ from penstock.runtime.fold import read_written
 from penstock.runtime.loop import Staged
 from penstock.runtime.task import CatalogTask
 
-_FACTS = ("pipelines", "lifecycle", "jobs")
+_FACTS = ("pipelines", "lifecycle", "jobs", "evidence", "commands")
 
 
 class GovernorTask(CatalogTask):
@@ -34,7 +28,7 @@ class GovernorTask(CatalogTask):
         self._broker = broker
         self._cluster = broker.cluster_id()
         self._topic_ids = broker.topic_ids(self.topics())
-        self._states: dict[str, GovernorState] = {}
+        self._pipelines: dict[str, Governed] = {}
 
     def topics(self) -> Sequence[str]:
         return [self.names.of(topic) for topic in _FACTS]
@@ -43,42 +37,58 @@ class GovernorTask(CatalogTask):
         return self.names.dead_letters("governor")
 
     def restore(self, positions: Mapping[TopicPartition, Position]) -> Iterator[None]:
-        """The last state of each pipeline, from the compacted `governor-state`."""
-        self._states = {}
+        """The last state and spec of each pipeline, from the compacted `governor-state`."""
+        states: dict[str, GovernorState] = {}
+        specs: dict[str, PipelineApplied] = {}
         topic = self.names.of("governor-state")
         mine = {TopicPartition(topic, where.partition) for where in positions}
         for records in read_written(self._broker, mine):
             for record in records:
-                state = self.codec.decode(record.value or b"").value
-                if isinstance(state, GovernorState):
-                    self._states[state.pipeline] = state
+                match self.codec.decode(record.value or b"").value:
+                    case GovernorState() as state:
+                        states[state.pipeline] = state
+                    case PipelineApplied() as applied:
+                        specs[applied.pipeline] = applied
+                    case _:
+                        pass
             yield
+        self._pipelines = {
+            name: Governed(state=state, pipeline=read_spec(name, specs[name].spec), text=specs[name].spec)
+            for name, state in states.items()
+        }
 
     def process(self, polled: Polled) -> Staged:
         messages: list[Message] = []
         refused: list[Refused] = []
+        taken: dict[str, Governed] = {}
         for record in polled.records:
             if record.value is None:
                 continue  # a pipeline that was taken away decides nothing any more
             try:
-                messages += self._take(record)
+                fact = self._fact(record)
+                messages += self._take(fact, record)
+                taken[fact.pipeline] = self._pipelines[fact.pipeline]
             except Invalid as why:
                 refused.append(Refused(record, why, "decide"))
+        # One state a transaction: what stands between is seen by nobody.
+        messages += [
+            self.catalog.control_message("governor-state", name, governed.state)
+            for name, governed in taken.items()
+        ]
         return Staged(messages=messages, refused=refused)
 
-    def _take(self, record: Record) -> list[Message]:
-        fact = self._fact(record)
+    def _take(self, fact: Fact, record: Record) -> list[Message]:
         place = Place(
             cluster=self._cluster,
             topic_id=self._topic_ids[record.topic],
             source=Source(topic=record.topic, partition=record.partition, offset=record.offset),
             timestamp=record.timestamp,
         )
-        state, decisions = decide(self._states.get(fact.pipeline), fact, place)
-        self._states[fact.pipeline] = state
+        governed, decisions = decide(self._pipelines.get(fact.pipeline), fact, place)
+        self._pipelines[fact.pipeline] = governed
         taken = FactTaken(
             pipeline=fact.pipeline,
-            ordinal=state.taken - 1,
+            ordinal=governed.state.taken - 1,
             source=place.source,
             cluster=place.cluster,
             topic_id=place.topic_id,
@@ -86,13 +96,14 @@ class GovernorTask(CatalogTask):
             value=record.value or b"",
         )
         events = [("governor-journal", taken), *(("decisions", each) for each in decisions)]
-        return [
-            self.catalog.control_message(topic, fact.pipeline, event)
-            for topic, event in [*events, ("governor-state", state)]
-        ]
+        messages = [self.catalog.control_message(topic, fact.pipeline, event) for topic, event in events]
+        if isinstance(fact, PipelineApplied):
+            key = f"{fact.pipeline}/spec"
+            messages.append(self.catalog.control_message("governor-state", fact.pipeline, fact, key=key))
+        return messages
 
     def _fact(self, record: Record) -> Fact:
         event = self.codec.decode(record.value or b"").value
-        if not isinstance(event, PipelineApplied | VersionRegistered | JobCompleted):
+        if not isinstance(event, Fact):
             raise Invalid(f"a {type(event).__name__} is no fact", reason="unexpected")
         return event

@@ -1,0 +1,87 @@
+"""What operators ask for. Each command is answered by a decision, be it that nothing can be done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from penstock.contracts import records as r
+from penstock.contracts.records import Challenger, Stage
+from penstock.governor.domain.steps import promote, roll_back
+from penstock.governor.domain.table import Move
+
+if TYPE_CHECKING:
+    from penstock.governor.domain.desk import Desk
+    from penstock.governor.domain.facts import Command
+
+
+def obey(desk: Desk, fact: Command) -> None:
+    """Do what a command asks, at the event time judged so far."""
+    match fact:
+        case r.PromoteVersion():
+            _promote(desk, fact)
+        case r.RollBack():
+            if desk.governed.state.watch is None:
+                desk.notice(
+                    r.Alerted,
+                    "no former champion is watched: name a version with penstock model promote --force",
+                )
+            else:
+                roll_back(desk, _said("asked for", fact))
+        case r.HoldPipeline():
+            _hold(desk, fact)
+        case r.ResumePipeline():
+            _resume(desk, fact)
+
+
+def _promote(desk: Desk, fact: r.PromoteVersion) -> None:
+    governed = desk.governed
+    state = governed.state
+    if governed.known(fact.version) is None:
+        desk.notice(r.Alerted, f"there is no version {fact.version} that could be promoted")
+    elif fact.version == state.champion:
+        desk.notice(r.Alerted, f"version {fact.version} is the champion already")
+    elif fact.force:
+        promote(desk, fact.version, _said("forced", fact), forced=True)
+    elif (challenger := state.challenger) is not None and challenger.version == fact.version:
+        approvals = tuple(dict.fromkeys((*challenger.approvals, fact.operator)))
+        desk.governed = governed.but(challenger=replace(challenger, approvals=approvals))
+        desk.notice(r.Alerted, f"version {fact.version} is approved of by {', '.join(approvals)}")
+    elif governed.at_rest:
+        desk.governed = governed.but(
+            challenger=Challenger(
+                version=fact.version,
+                lane=governed.lane_of(fact.version),
+                since=state.now or 0,
+                step=-1,
+                approvals=(fact.operator,),
+                asked_approval=True,
+                cause=desk.place.source,
+            )
+        ).moved(Move.TEST)
+        desk.route(r.ShadowStarted, fact.version, _said("asked for", fact))
+    else:
+        desk.notice(r.Alerted, f"version {fact.version} has to wait: another challenger is under test")
+
+
+def _hold(desk: Desk, fact: r.HoldPipeline) -> None:
+    state = desk.governed.state
+    if state.stage in (Stage.BOOTSTRAPPING, Stage.HELD):
+        desk.notice(r.Alerted, f"the pipeline is {state.stage.value.lower()}: there is nothing to hold")
+        return
+    desk.governed = desk.governed.but(stage=Stage.HELD, resumes=state.stage)
+    desk.notice(r.Held, _said("held", fact))
+
+
+def _resume(desk: Desk, fact: r.ResumePipeline) -> None:
+    state = desk.governed.state
+    if state.stage is not Stage.HELD or state.resumes is None:
+        desk.notice(r.Alerted, "the pipeline is not held")
+        return
+    desk.governed = desk.governed.but(stage=state.resumes, resumes=None)
+    desk.notice(r.Resumed, _said("resumed", fact))
+
+
+def _said(what: str, fact: Command) -> str:
+    why = f": {fact.reason}" if fact.reason else ""
+    return f"{what} by {fact.operator or 'an operator'}{why}"

@@ -1,0 +1,90 @@
+"""`decide`: what a fact changes, and what is to be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from penstock.contracts import records as r
+from penstock.governor.domain import commands, registered
+from penstock.governor.domain.desk import Desk
+from penstock.governor.domain.facts import Command, Decision, Evidence, Fact, Place
+from penstock.governor.domain.governed import Governed, applied, begun
+from penstock.governor.domain.observed import observe
+from penstock.governor.domain.tick import tick
+from penstock.kernel.errors import Invalid
+from penstock.kernel.spec import read_spec
+
+
+def decide(governed: Governed | None, fact: Fact, place: Place) -> tuple[Governed, list[Decision]]:
+    """What a fact changes, and what is to be done about it.
+
+    Args:
+        governed: the fact's pipeline; None before its first fact.
+        fact: what happened.
+        place: where it is written.
+
+    Raises:
+        Invalid: the fact cannot be: evidence of a pipeline that was never applied, a spec that is none.
+    """
+    if isinstance(fact, r.PipelineApplied):
+        return _applied(governed, fact, place)
+    if governed is None:
+        raise Invalid(
+            f"a {type(fact).__name__} of {fact.pipeline!r}, which was never applied",
+            reason="unknown_pipeline",
+        )
+    desk = Desk(_counted(governed), place, governed.state.now)
+    if isinstance(fact, Evidence):
+        _evidence(desk, fact)
+    elif isinstance(fact, Command):
+        commands.obey(desk, fact)
+    elif isinstance(fact, r.VersionRegistered):
+        registered.take_in(desk, fact)
+    elif isinstance(fact, r.JobFailed):
+        registered.failed(desk, fact)
+    return desk.governed, desk.decisions
+
+
+def _applied(
+    governed: Governed | None, fact: r.PipelineApplied, place: Place
+) -> tuple[Governed, list[Decision]]:
+    pipeline = read_spec(fact.pipeline, fact.spec)
+    if governed is not None:
+        return applied(_counted(governed), pipeline, fact.spec), []
+    desk = Desk(_counted(begun(pipeline, fact.spec)), place, None)
+    desk.request(r.BaselineRequested, spec=fact.spec)
+    return desk.governed, desk.decisions
+
+
+def _evidence(desk: Desk, fact: Evidence) -> None:
+    """Take in what the monitor says; what it said before is not said again."""
+    state = desk.governed.state
+    if fact.ordinal <= state.ordinal:
+        return
+    desk.governed = desk.governed.but(ordinal=fact.ordinal)
+    if not isinstance(fact, r.Heartbeat):
+        desk.governed = observe(desk.governed, fact, desk.place.source)
+        return
+    desk.event_time = fact.time
+    desk.governed = desk.governed.but(
+        now=fact.time, begun=fact.begun, sealed=fact.sealed, rows=fact.rows, ranges=fact.ranges
+    )
+    if desk.governed.state.stage not in (r.Stage.BOOTSTRAPPING, r.Stage.HELD):
+        tick(desk)
+
+
+def _counted(governed: Governed) -> Governed:
+    return governed.but(taken=governed.state.taken + 1)
+
+
+def replay(journal: Iterable[tuple[r.FactTaken, Fact]]) -> list[Decision]:
+    """The decisions that a journal of facts leads to: the same ones as when they were made."""
+    pipelines: dict[str, Governed] = {}
+    decisions: list[Decision] = []
+    for taken, fact in journal:
+        place = Place(
+            cluster=taken.cluster, topic_id=taken.topic_id, source=taken.source, timestamp=taken.timestamp
+        )
+        pipelines[taken.pipeline], made = decide(pipelines.get(taken.pipeline), fact, place)
+        decisions += made
+    return decisions

@@ -1,0 +1,112 @@
+"""The steps of a challenger on its way to champion, and of a champion on its way back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from penstock.contracts import records as r
+from penstock.contracts.records import Challenger, Source, Standing, Watch
+from penstock.governor.domain.table import Move
+
+if TYPE_CHECKING:
+    from penstock.governor.domain.desk import Desk
+
+APPROVERS: Final = {"automatic": 0, "manual": 1, "four_eyes": 2}
+"""How many people have to agree before a challenger answers anybody."""
+
+
+def step(desk: Desk, challenger: Challenger) -> None:
+    """Take a challenger further where its time has come."""
+    policy, now = desk.governed.pipeline.policy, desk.governed.state.now or 0
+    shares, each = policy.canary.shares, policy.canary.each
+    if challenger.step < 0:
+        if now < challenger.since:
+            return
+        if len(challenger.approvals) < APPROVERS[policy.approval]:
+            _ask_approval(desk, challenger)
+            return
+    elif now < challenger.since + each:
+        return
+    place = challenger.step + 1
+    if place >= len(shares):
+        promote(desk, challenger.version, "it went the whole way", causes=(challenger.cause,))
+        return
+    first = place == 0
+    desk.governed = desk.governed.but(
+        challenger=replace(challenger, step=place, since=now),
+        canary=challenger.version,
+        share=shares[place],
+        salt=f"{desk.governed.state.pipeline}/{challenger.version}",
+    ).moved(Move.CANARY if first else Move.ADVANCE)
+    desk.route(
+        r.CanaryStarted if first else r.CanaryAdvanced,
+        challenger.version,
+        f"answers {shares[place]:.0%} of the ids",
+        causes=(challenger.cause,),
+        numbers={"share": shares[place]},
+    )
+
+
+def _ask_approval(desk: Desk, challenger: Challenger) -> None:
+    if challenger.asked_approval:
+        return
+    desk.governed = desk.governed.but(challenger=replace(challenger, asked_approval=True))
+    people = APPROVERS[desk.governed.pipeline.policy.approval]
+    desk.route(
+        r.ApprovalRequested,
+        challenger.version,
+        f"waits for {people} to agree: penstock model promote {desk.governed.state.pipeline} "
+        f"{challenger.version}",
+        causes=(challenger.cause,),
+    )
+
+
+def promote(
+    desk: Desk, version: int, reason: str, *, causes: tuple[Source, ...] = (), forced: bool = False
+) -> None:
+    """Make a version the champion; the former one is watched on."""
+    governed = desk.governed
+    state = governed.state
+    now = state.now or 0
+    watch = None
+    if state.champion is not None:
+        until = now + governed.pipeline.policy.watch
+        watch = Watch(former=state.champion, since=now, until=until)
+    challenger = state.challenger
+    keeps = challenger is not None and challenger.version != version and state.pending is not None
+    desk.governed = governed.but(
+        champion=version,
+        promoted=now,
+        canary=None,
+        share=0.0,
+        salt="",
+        watch=watch,
+        challenger=challenger if keeps else None,
+    ).moved(Move.PROMOTE)
+    desk.route(r.Promoted, version, reason, causes=causes, numbers={"forced": float(forced)})
+
+
+def roll_back(desk: Desk, reason: str, standing: Standing | None = None) -> None:
+    """Restore the former champion; a challenger of the fallen one goes on against it."""
+    governed = desk.governed
+    state = governed.state
+    watch, fallen = state.watch, state.champion
+    if watch is None or fallen is None:
+        raise TypeError("there is nothing to roll back to")
+    desk.governed = governed.but(champion=watch.former, promoted=state.now, watch=None).moved(Move.ROLL_BACK)
+    numbers = {} if standing is None else {"mean": standing.mean, "better": standing.better}
+    numbers |= {} if standing is None else {"ewma": standing.ewma, "blocks": float(standing.blocks)}
+    desk.route(
+        r.RolledBack,
+        watch.former,
+        reason,
+        causes=() if standing is None else (standing.source,),
+        numbers={**numbers, "fallen": float(fallen)},
+    )
+
+
+def rest(desk: Desk) -> None:
+    """No challenger is under test any more."""
+    watched = desk.governed.state.watch is not None
+    desk.governed = desk.governed.moved(Move.REST_WATCHED if watched else Move.REST)
