@@ -10,17 +10,12 @@ import pytest
 
 from penstock.cli import main, model_list, model_show
 from penstock.cli.exits import Exit
-from penstock.contracts.records import (
-    Manifest,
-    ModelRegistered,
-    RouteChanged,
-    VersionRegistered,
-    VersionStage,
-)
+from penstock.contracts.records import ModelRegistered, VersionStage
 from penstock.runtime.broker import Message
 from penstock.runtime.codec import Codec
 from penstock.runtime.memory import MemoryBroker
 from penstock.runtime.topics import topics
+from tests.registry.given import manifest, registered, route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,37 +23,9 @@ if TYPE_CHECKING:
     from penstock.runtime.settings import Settings
 
 
-def manifest(lane: str) -> Manifest:
-    return Manifest(
-        digest="ab" * 32,
-        size=123,
-        features=("age", "plan"),
-        layout="00ff",
-        scores=1,
-        lane=lane,
-        ranges=(),
-        golden=(),
-        libraries={"onnx": "1.21"},
-        parent=None,
-    )
-
-
-def registered(version: int, stage: VersionStage, reason: str = "") -> VersionRegistered:
-    return VersionRegistered(
-        id=f"v{version}",
-        pipeline="churn",
-        version=version,
-        stage=stage,
-        candidate="c",
-        digest="ab" * 32,
-        reason=reason,
-        causes=(),
-    )
-
-
 def model(version: int, lane: str) -> ModelRegistered:
     return ModelRegistered(
-        pipeline="churn", version=version, candidate="c", manifest=manifest(lane), causes=()
+        pipeline="churn", version=version, candidate="c", manifest=manifest(lane=lane), causes=()
     )
 
 
@@ -67,16 +34,13 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> MemoryBroker:
     memory = MemoryBroker(now=lambda: 1357016400000)
     memory.create(topics("penstock."))
     codec, producer = Codec(), memory.producer()
-    route = RouteChanged(
-        pipeline="churn", epoch=2, champion=1, canary=None, share=0.0, salt="", shadows=(0,), causes=()
-    )
     for topic, event in (
         ("lifecycle", registered(0, VersionStage.CHAMPION)),
         ("models", model(0, "baseline")),
         ("lifecycle", registered(1, VersionStage.SHADOW)),
         ("models", model(1, "recent")),
-        ("lifecycle", registered(2, VersionStage.REFUSED, "its golden vectors differ")),
-        ("routes", route),
+        ("lifecycle", registered(2, VersionStage.REFUSED, reason="its golden vectors differ")),
+        ("routes", route(1, epoch=2, shadows=(0,))),
     ):
         producer.send(Message(f"penstock.{topic}", codec.encode(event), b"churn"))
 

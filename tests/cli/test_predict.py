@@ -15,10 +15,10 @@ from penstock.cli.exits import Exit, Failure
 from penstock.cli.process import Process
 from penstock.cli.state import State, write_state
 from penstock.contracts import oip_pb2
-from penstock.contracts.records import RouteChanged
 from penstock.inference.domain import Serving
 from penstock.inference.metadata import model_config
 from penstock.kernel.pipeline import Pipeline
+from tests.registry.given import route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,10 +40,7 @@ PIPELINE = Pipeline.read(
         },
     }
 )
-NO_MODELS = RouteChanged(
-    pipeline="churn", epoch=1, champion=0, canary=None, share=0.0, salt="", shadows=(), causes=()
-)
-SERVING = {"churn": Serving(pipeline=PIPELINE, route=NO_MODELS, models={})}
+SERVING = {"churn": Serving(pipeline=PIPELINE, route=route(), models={})}
 
 
 class Server:

@@ -170,7 +170,7 @@ CASES = {
         Case(
             name="registry",
             service="registry",
-            inputs=("penstock.candidates",),
+            inputs=("penstock.candidates", "penstock.decisions"),
             outputs=("penstock.models", "penstock.lifecycle", "penstock.routes"),
             essence=_registered,
             repeats=_registered,

@@ -29,7 +29,7 @@ REBUILT: Final = {
     "inference": "`models`, `chunks`, `routes`",
     "governor": "`governor-state`",
     "trainer": "nothing: a job is a function of its decision",
-    "registry": "`lifecycle`",
+    "registry": "`lifecycle`, `routes`",
 }
 # What comes from outside: which topics producers write is for each pipeline's file to say.
 RAW: Final = {"ingest": ["raw topics"], "inference": ["gRPC"]}

@@ -10,7 +10,6 @@ import pytest
 from google.protobuf.json_format import Parse
 
 from penstock.contracts import oip_pb2
-from penstock.contracts.records import RouteChanged
 from penstock.inference import faults, metadata
 from penstock.inference.domain import Loaded, Serving
 from penstock.inference.oip import LONGEST_ID, infer
@@ -20,6 +19,7 @@ from penstock.inference.tensors import MAX_ROWS
 from penstock.kernel.pipeline import Pipeline
 from tests.docs.tables import DOCS
 from tests.inference.asking import CHANCE, Adds, response, scores_of
+from tests.registry.given import route
 
 TEXT = (DOCS / "grpc.md").read_text(encoding="utf-8")
 CHURN = Pipeline.read(
@@ -45,12 +45,9 @@ CHURN = Pipeline.read(
 
 
 def serving() -> Serving:
-    route = RouteChanged(
-        pipeline="churn", epoch=1, champion=0, canary=None, share=0.0, salt="", shadows=(), causes=()
-    )
     return Serving(
         pipeline=CHURN,
-        route=route,
+        route=route(),
         models={0: Loaded(version=0, features=CHURN.feature_names, model=Adds())},
     )
 

@@ -92,6 +92,7 @@ def route(**changes: Any) -> RouteChanged:
         "share": 0.0,
         "salt": "salt",
         "shadows": (),
+        "decision": "",
         "causes": (),
     }
     return RouteChanged(**values | changes)

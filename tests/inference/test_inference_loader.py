@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from penstock.contracts.records import Golden, Manifest, ModelRegistered
+from penstock.contracts.records import Golden, ModelRegistered
 from penstock.inference.domain import Serving, Waiting
 from penstock.inference.loader import RETRY_SECONDS, AtOnce, Shelf, load
 from penstock.kernel.pipeline import Pipeline
@@ -19,6 +19,7 @@ from penstock.onnx import Refused, digest_of
 from penstock.runtime.errors import Unavailable
 from penstock.trainer.export import constant
 from tests.inference.asking import NAMES, PIPELINE, route
+from tests.registry.given import manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,20 +30,15 @@ if TYPE_CHECKING:
 def registered(version: int, score: float = 0.5, **changes: Any) -> tuple[ModelRegistered, bytes]:
     """A version and its artifact; `changes` are the manifest's."""
     body = constant(len(NAMES), [score])
-    manifest = Manifest(
+    made = manifest(
         digest=digest_of(body),
         size=len(body),
         features=NAMES,
         layout=PIPELINE.features_digest,
-        scores=1,
-        lane="baseline",
-        ranges=(),
         golden=(Golden(features=(float("nan"),) * len(NAMES), scores=(score,)),),
-        libraries={},
-        parent=None,
     )
     event = ModelRegistered(
-        pipeline="trips", version=version, candidate="c", manifest=replace(manifest, **changes), causes=()
+        pipeline="trips", version=version, candidate="c", manifest=replace(made, **changes), causes=()
     )
     return event, body
 

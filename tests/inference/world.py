@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from penstock.contracts.records import FeatureRow, Golden, Manifest, ModelRegistered, Prediction
+from penstock.contracts.records import FeatureRow, Golden, ModelRegistered, Prediction
 from penstock.inference.loader import AtOnce, Shelf
 from penstock.inference.stream import StreamTask
 from penstock.inference.tally import Tally
@@ -22,6 +22,7 @@ from penstock.runtime.telemetry import off
 from penstock.runtime.topics import topics
 from penstock.trainer.export import constant
 from tests.inference.asking import NAMES, PIPELINE, route
+from tests.registry.given import manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,23 +62,18 @@ class World:
 
     def register(self, version: int, body: bytes, score: float, **changes: Any) -> None:
         """What the registry writes, without the chunks."""
-        manifest = Manifest(
+        made = manifest(
             digest=digest_of(body),
             size=len(body),
             features=NAMES,
             layout=PIPELINE.features_digest,
-            scores=1,
-            lane="baseline",
-            ranges=(),
             golden=(Golden(features=(1.0,) * len(NAMES), scores=(score,)),),
-            libraries={},
-            parent=None,
         )
         event = ModelRegistered(
             pipeline="trips",
             version=version,
             candidate=f"candidate-{version}",
-            manifest=replace(manifest, **changes),
+            manifest=replace(made, **changes),
             causes=(),
         )
         self.write("models", event, key=f"trips/{version:06d}")

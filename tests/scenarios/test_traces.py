@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
     from tests.runtime.otlp_receiver import Received
 
+# The registry finds the candidate in one batch with the decision that asked for it.
+BOTH = "process"
+
 # In one service: a batch is the parent of what it sends and commits.
 PARENTS = {
     "send penstock.decisions": "process penstock.pipelines",
     "send penstock.governor-journal": "process penstock.pipelines",
     "send penstock.candidates": "process penstock.decisions",
     "send penstock.chunks": "process penstock.decisions",
-    "send penstock.models": "process penstock.candidates",
-    "send penstock.routes": "process penstock.candidates",
+    "send penstock.models": BOTH,
+    "send penstock.routes": BOTH,
     "send penstock.churn.features": "process crm.events",
     "send penstock.churn.labels": "process crm.outcomes",
     "commit crm.events": "process crm.events",
@@ -34,7 +37,7 @@ PARENTS = {
 # From service to service: a batch is linked to the spans that sent its records.
 LINKS = {
     "process penstock.decisions": "send penstock.decisions",
-    "process penstock.candidates": "send penstock.candidates",
+    BOTH: "send penstock.candidates",
     "process penstock.churn.labels": "send penstock.churn.labels",
 }
 

@@ -42,7 +42,8 @@ def arm(route: RouteChanged, id_: str) -> Answer:
     """Who answers this id: the same on every replica, and for as long as the share only grows.
 
     >>> route = RouteChanged(
-    ...     pipeline="flights", epoch=3, champion=1, canary=2, share=0.5, salt="a", shadows=(), causes=()
+    ...     pipeline="flights", epoch=3, champion=1, canary=2, share=0.5, salt="a", shadows=(), decision="",
+    ...     causes=(),
     ... )
     >>> [arm(route, f"UA-{n}").version for n in range(10)]
     [1, 2, 1, 2, 1, 2, 2, 2, 2, 1]

@@ -1,13 +1,19 @@
-"""The registry's shell: candidates in; models, lifecycle and routes out, in one transaction."""
+"""The registry's shell: candidates and decisions in; models, lifecycle and routes out, in one transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from penstock.contracts.records import CandidateTrained, Source, VersionRegistered
+from penstock.contracts.records import (
+    CandidateTrained,
+    RouteChanged,
+    Source,
+    VersionRegistered,
+    VersionStaged,
+)
 from penstock.kernel.errors import Invalid
 from penstock.onnx import MAX_BYTES, Model, Refused, check
-from penstock.registry.domain import Versions, register
+from penstock.registry.domain import Routing, Versions, register, reroute
 from penstock.runtime import deadletter
 from penstock.runtime.blobs import read_blob
 from penstock.runtime.broker import Broker, Message, Polled, Position, Record, TopicPartition
@@ -18,7 +24,7 @@ from penstock.runtime.task import CatalogTask
 
 
 class RegistryTask(CatalogTask):
-    """Takes candidates in, once their artifacts have proven themselves here."""
+    """Takes candidates in, once their artifacts have proven themselves here, and routes as decided."""
 
     name = "registry"
 
@@ -28,29 +34,34 @@ class RegistryTask(CatalogTask):
         self._versions: dict[str, Versions] = {}
 
     def topics(self) -> Sequence[str]:
-        return [self.names.of("candidates")]
+        return [self.names.of("candidates"), self.names.of("decisions")]
 
     def dead_letters(self, topic: str) -> str:  # noqa: ARG002 - one for all control topics
         return self.names.dead_letters("registry")
 
     def restore(self, positions: Mapping[TopicPartition, Position]) -> Iterator[None]:
-        """The versions of each pipeline, from `lifecycle`."""
+        """The versions of each pipeline from `lifecycle`, the epochs in force from `routes`.
+
+        A route that changes no stage, only the canary's share, stands in `routes` alone.
+        """
         self._versions = {}
-        topic = self.names.of("lifecycle")
-        mine = {TopicPartition(topic, where.partition) for where in positions}
+        topics = [self.names.of("lifecycle"), self.names.of("routes")]
+        mine = {TopicPartition(topic, where.partition) for topic in topics for where in positions}
         for records in read_written(self._broker, mine):
             for record in records:
                 event = self.codec.decode(record.value or b"").value
-                if isinstance(event, VersionRegistered):
+                if isinstance(event, VersionRegistered | VersionStaged | RouteChanged):
                     self._recall(event)
             yield
 
     def process(self, polled: Polled) -> Staged:
         messages: list[Message] = []
         refused: list[deadletter.Refused] = []
-        for record in polled.records:
+        candidates = self.names.of("candidates")
+        # A decision may be about a candidate of the same batch, never the other way round.
+        for record in sorted(polled.records, key=lambda record: record.topic != candidates):
             try:
-                messages += self._take_in(record)
+                messages += self._take_in(record) if record.topic == candidates else self._reroute(record)
             except Invalid as why:
                 refused.append(deadletter.Refused(record, why, "register"))
         return Staged(messages=messages, refused=refused)
@@ -63,8 +74,7 @@ class RegistryTask(CatalogTask):
         versions = self._versions.get(name, Versions())
         if candidate.id in versions.candidates:
             return []  # before its artifact is run a second time
-        source = Source(topic=record.topic, partition=record.partition, offset=record.offset)
-        done = register(versions, candidate, source, refused=self._judge(candidate))
+        done = register(versions, candidate, _place(record), refused=self._judge(candidate))
         if done is None:
             return []
         self._recall(done.registered)
@@ -74,8 +84,24 @@ class RegistryTask(CatalogTask):
             messages.append(self.catalog.control_message("models", name, done.model, key=key))
         messages.append(self.catalog.control_message("lifecycle", name, done.registered))
         if done.route is not None:
+            self._recall(done.route)
             messages.append(self.catalog.control_message("routes", name, done.route))
         return messages
+
+    def _reroute(self, record: Record) -> list[Message]:
+        decision = self.codec.decode(record.value or b"").value
+        if not isinstance(decision, Routing):
+            return []  # the trainer's, or an operator's
+        name = decision.pipeline
+        done = reroute(self._versions.get(name, Versions()), decision, _place(record))
+        if done is None:
+            return []
+        for event in (*done.staged, done.route):
+            self._recall(event)
+        return [
+            *(self.catalog.control_message("lifecycle", name, each) for each in done.staged),
+            self.catalog.control_message("routes", name, done.route),
+        ]
 
     def _judge(self, candidate: CandidateTrained) -> str:
         """Why a candidate must not be served; empty where it may."""
@@ -92,5 +118,9 @@ class RegistryTask(CatalogTask):
             return str(why)
         return ""
 
-    def _recall(self, event: VersionRegistered) -> None:
+    def _recall(self, event: VersionRegistered | VersionStaged | RouteChanged) -> None:
         self._versions[event.pipeline] = self._versions.get(event.pipeline, Versions()).recall(event)
+
+
+def _place(record: Record) -> Source:
+    return Source(topic=record.topic, partition=record.partition, offset=record.offset)

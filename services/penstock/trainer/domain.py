@@ -10,7 +10,9 @@ from penstock.contracts.records import (
     Golden,
     JobCompleted,
     Manifest,
+    Purpose,
     Source,
+    Verdict,
 )
 from penstock.kernel.chain import derived_id
 from penstock.kernel.pipeline import Pipeline
@@ -69,6 +71,17 @@ def baseline(
         golden=tuple(golden),
         libraries=dict(libraries),
         parent=None,
+        purpose=Purpose.BASELINE,
+        algorithm="constant",
+        asked=None,
+        since=None,
+        cut=None,
+        rows=0,
+        content="",
+        seed=0,
+        verdict=Verdict.NONE,
+        metrics={},
+        profile=None,
     )
     candidate = CandidateTrained(
         id=derived_id(decision.id, "candidate"),
