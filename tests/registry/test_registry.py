@@ -65,9 +65,9 @@ def grown(*stages: VersionStage) -> Versions:
 
 
 def after(versions: Versions, done: Rerouting) -> Versions:
-    for event in (*done.staged, done.route):
-        versions = versions.recall(event)
-    return versions
+    for staged in done.staged:
+        versions = versions.recall(staged)
+    return versions.recall(done.route)
 
 
 def told(done: Rerouting | None) -> dict[int, VersionStage]:

@@ -96,8 +96,9 @@ class RegistryTask(CatalogTask):
         done = reroute(self._versions.get(name, Versions()), decision, _place(record))
         if done is None:
             return []
-        for event in (*done.staged, done.route):
-            self._recall(event)
+        for staged in done.staged:
+            self._recall(staged)
+        self._recall(done.route)
         return [
             *(self.catalog.control_message("lifecycle", name, each) for each in done.staged),
             self.catalog.control_message("routes", name, done.route),
