@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from penstock.runtime.memory.clients import MemoryProducer, MemoryTransactional
 from penstock.runtime.memory.cluster import MemoryBroker
+from penstock.runtime.memory.desk import Desk
 
-__all__ = ["MemoryBroker", "MemoryProducer", "MemoryTransactional"]
+__all__ = ["Desk", "MemoryBroker", "MemoryProducer", "MemoryTransactional"]

@@ -45,6 +45,16 @@ class _Cursor:
                     ended.add(where)
         return records, frozenset(ended), gaps
 
+    @property
+    def behind(self) -> bool:
+        """Whether a read would bring something, or at least move on."""
+        logs = self.broker.logs
+        return any(
+            offset != logs[where].stable
+            for where, offset in self.positions.items()
+            if where not in self.paused
+        )
+
 
 class MemoryReader:
     def __init__(self, broker: MemoryBroker, offsets: dict[TopicPartition, int]) -> None:
@@ -55,6 +65,15 @@ class MemoryReader:
         records, ended, gaps = self._cursor.read(limit)
         self._cursor.positions.update({gap.partition: gap.end for gap in gaps})
         return Polled(records=records, ended=ended, gaps=tuple(gaps))
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is anything to poll."""
+        return self._cursor.behind
+
+    @property
+    def closed(self) -> bool:
+        return not self._cursor.positions
 
     def close(self) -> None:
         self._cursor.positions = {}
@@ -85,6 +104,15 @@ class MemoryConsumer:
             return Polled(assigned=target, revoked=revoked)
         records, ended, gaps = self._cursor.read(limit)
         return Polled(records=records, ended=ended, gaps=tuple(gaps))
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is anything to poll."""
+        return self._cursor.behind
+
+    @property
+    def closed(self) -> bool:
+        return self._broker.members.get(self.group) is not self
 
     def assignment(self) -> frozenset[TopicPartition]:
         return self._assigned

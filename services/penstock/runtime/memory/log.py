@@ -31,6 +31,8 @@ class Entry:
 class Log:
     start: int = 0
     entries: list[Entry] = field(default_factory=list)
+    _stable: int = 0
+    """All before this offset has ended; what has ended stays so, so each entry is looked at once."""
 
     @property
     def end(self) -> int:
@@ -39,10 +41,14 @@ class Log:
     @property
     def stable(self) -> int:
         """The last stable offset: where the first open transaction begins."""
-        for index, entry in enumerate(self.entries):
-            if entry.transaction is not None and entry.transaction.state == "open":
-                return self.start + index
-        return self.end
+        stable, end = max(self._stable, self.start), self.end
+        while stable < end:
+            transaction = self.entries[stable - self.start].transaction
+            if transaction is not None and transaction.state == "open":
+                break
+            stable += 1
+        self._stable = stable
+        return stable
 
     def read(self, offset: int, until: int) -> Iterator[tuple[int, Record | None]]:
         for index in range(offset - self.start, until - self.start):
