@@ -13,6 +13,7 @@ import pytest
 from penstock.cli import main, produce, tail
 from penstock.cli.apply import apply
 from penstock.cli.exits import Exit, Failure
+from penstock.cli.recordfile import read
 from penstock.contracts.records import FeatureRow, JoinAdvanced, Label
 from penstock.ingest.domain.intake import take_events, take_label
 from penstock.kernel.pipeline import Pipeline
@@ -136,7 +137,7 @@ def test_a_row_with_too_many_cells_says_where(
     file = tmp_path / "people.csv"
     file.write_text("id,age\n7,41\n8,1,2\n")
     assert main(["produce", str(file), "--topic", "people"]) == Exit.INVALID
-    assert capsys.readouterr().err.endswith("people.csv:3: more cells than the header has\n")
+    assert capsys.readouterr().err.endswith("people.csv:3:5: more cells than the header has\n")
     assert len(broker.records("people")) == 1
 
 
@@ -191,7 +192,7 @@ def test_a_record_that_does_not_fit_the_schema_names_itself(broker: MemoryBroker
 
 def test_an_ending_that_says_nothing_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"cannot read '\.parquet'") as failure:
-        list(produce.read(tmp_path / "x.parquet", {}))
+        list(read(tmp_path / "x.parquet", {}))
     assert failure.value.code == Exit.USAGE
 
 

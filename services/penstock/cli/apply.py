@@ -18,7 +18,7 @@ from penstock.cli.cluster import connected, settings_of
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.learning import first_rows, learn
 from penstock.cli.output import as_json
-from penstock.cli.produce import read
+from penstock.cli.recordfile import read
 from penstock.cli.specfile import load
 from penstock.contracts.topics import PARTITIONS
 from penstock.kernel.changes import differences, refusals

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from penstock.cli import cells
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.output import emit
-from penstock.cli.produce import read
+from penstock.cli.recordfile import read
 from penstock.cli.state import DATA_FOLDER, read_state
 from penstock.ingest.domain.intake import read_id
 from penstock.kernel.errors import Invalid

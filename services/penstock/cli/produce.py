@@ -11,7 +11,6 @@ is missing.
 
 from __future__ import annotations
 
-import csv
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,15 +19,16 @@ import orjson
 
 from penstock.cli.address import add_broker
 from penstock.cli.applied import applied
-from penstock.cli.cells import of_schema, of_topic, text, typed
+from penstock.cli.cells import of_schema, of_topic, text
 from penstock.cli.cluster import connected, full_name, settings_of
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.numbers import count as at_least_one
 from penstock.cli.output import as_json, counted
+from penstock.cli.recordfile import read
 from penstock.kernel.errors import Invalid
 from penstock.kernel.mistakes import Wrong
 from penstock.kernel.names import topic as topic_name
-from penstock.runtime.avro import Schema, read_container
+from penstock.runtime.avro import Schema
 from penstock.runtime.broker import Message, Topic
 from penstock.runtime.catalog import Names
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping
 
-    from penstock.cli.cells import Readers
     from penstock.runtime.broker import Broker, Producer
 
     Record = Mapping[str, Any]
@@ -93,37 +92,6 @@ def _topic(broker: Broker, given: str, prefix: str, *, create: int | None) -> st
     return given
 
 
-def read(path: Path, readers: Readers) -> Iterator[Record]:
-    """The records of a file, by its ending.
-
-    Args:
-        path: of the file.
-        readers: what the columns of a CSV are.
-
-    Raises:
-        Failure: the ending says nothing, or a line is not a record.
-    """
-    match path.suffix.lower():
-        case ".avro":
-            with path.open("rb") as file:
-                yield from read_container(file)
-        case ".jsonl" | ".ndjson" | ".json":
-            with path.open("rb") as file:
-                for number, line in enumerate(file, 1):
-                    if line.strip():
-                        yield _json(line, f"{path}:{number}")
-        case ".csv":
-            with path.open(newline="", encoding="utf-8-sig") as lines:
-                for row in (rows := csv.DictReader(lines)):
-                    if None in row:
-                        raise Failure(f"{path}:{rows.line_num}: more cells than the header has", Exit.INVALID)
-                    yield typed(row, readers)
-        case other:
-            raise Failure(
-                f"{path}: cannot read '{other}', expected .avro, .jsonl, .ndjson or .csv", Exit.USAGE
-            )
-
-
 def encoder(schema: Schema | None) -> Callable[[Record], bytes]:
     """Records as JSON, or as single-object Avro of a schema."""
     if schema is None:
@@ -161,13 +129,3 @@ def send(producer: Producer, messages: Iterator[Message]) -> int:
     if left:
         raise Failure(f"{left:,} of {counted(count, 'record')} could not be sent", Exit.UNREACHABLE)
     return count
-
-
-def _json(line: bytes, where: str) -> Record:
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise Failure(f"{where}:{error.colno}: not JSON: {error.msg}", Exit.INVALID) from error
-    if not isinstance(record, dict):
-        raise Failure(f"{where}:1: expected a JSON object", Exit.INVALID)
-    return record
