@@ -502,6 +502,9 @@ class Watch:
     since: int
     """event time of the promotion"""
     until: int
+    """when the last block that counts is sealed"""
+    forced: bool
+    """an operator forced the promotion: only harm overturns it before `until`"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

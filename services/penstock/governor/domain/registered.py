@@ -86,7 +86,9 @@ def _shadow(desk: Desk, fact: r.VersionRegistered, pending: Pending) -> None:
         or fact.purpose is Purpose.ALARM
         or champion.lane in (fact.lane, ALARM)
     )
-    tested = promotable and state.challenger is None
+    # What somebody forced is overturned by harm that is shown, not by the next date in the calendar.
+    forced = state.watch is not None and state.watch.forced and fact.purpose is Purpose.REFRESH
+    tested = promotable and not forced and state.challenger is None
     if tested:
         governed = governed.but(
             challenger=Challenger(

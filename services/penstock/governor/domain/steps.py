@@ -71,8 +71,9 @@ def promote(
     now = state.now or 0
     watch = None
     if state.champion is not None:
-        until = now + governed.pipeline.policy.watch
-        watch = Watch(former=state.champion, since=now, until=until)
+        # The last blocks that count begin at the end of the watch, and are sealed a horizon later.
+        until = now + governed.pipeline.policy.watch + governed.pipeline.labels.horizon
+        watch = Watch(former=state.champion, since=now, until=until, forced=forced)
     challenger = state.challenger
     keeps = challenger is not None and challenger.version != version and state.pending is not None
     desk.governed = governed.but(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from penstock.contracts import records as r
 from penstock.contracts.records import Challenger, Standing
 from penstock.governor.domain import training
+from penstock.governor.domain.routes import shadows
 from penstock.governor.domain.steps import rest, roll_back, step
 from penstock.governor.domain.table import Move
 from penstock.kernel.eprocess import level_of
@@ -27,7 +28,7 @@ def tick(desk: Desk) -> None:
     _watch(desk)
     _challenger(desk)
     _alarm(desk)
-    if desk.governed.stage is r.Stage.STEADY:
+    if desk.governed.at_rest:
         _lanes(desk)
     if desk.governed.at_rest and (due := training.due_lanes(desk.governed)):
         training.ask_for_lanes(desk, due)
@@ -50,7 +51,8 @@ def _watch(desk: Desk) -> None:
         desk.governed = desk.governed.but(watch=None)
         if desk.governed.stage is r.Stage.WATCHING:
             desk.governed = desk.governed.moved(Move.REST)
-        desk.route(r.Archived, former, "the watch is over: its successor did no harm")
+        if former not in shadows(desk.governed):
+            desk.route(r.Archived, former, "the watch is over: its successor did no harm")
 
 
 def _challenger(desk: Desk) -> None:
