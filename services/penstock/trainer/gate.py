@@ -47,8 +47,8 @@ class Judgement:
     """What the gate says, and the numbers it rests on.
 
     Args:
-        verdict: refused for harm; undecided with fewer than `MIN_BLOCKS` blocks, or where the champion has seen
-            the rows; else passed.
+        verdict: refused for harm; undecided with fewer than `MIN_BLOCKS` blocks, or where the champion has
+            seen the rows; else passed.
         rows: validation rows.
         blocks: time blocks with rows in them.
         candidate: mean loss of the candidate.

@@ -105,8 +105,7 @@ class Failed:
 
     Args:
         reason: a word to filter by: ``unfit`` (the rows cannot be learned from), ``parity`` (the export is
-            wrong), ``refused`` (the export is not what a model may be), ``error``, ``died``, ``late`` or
-            ``killed``.
+            wrong), ``refused`` (the champion or the export is not what a model may be), ``died`` or ``late``.
         message: one line for a person.
     """
 

@@ -1,0 +1,64 @@
+"""The child of `Worker`: ``python -m penstock.trainer.child`` takes jobs from stdin and answers on stdout.
+
+It ends when stdin does, even in the middle of a job: then whoever asked is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+from typing import BinaryIO
+
+import numpy as np
+
+from penstock.trainer.inline import attempt
+from penstock.trainer.request import Request
+from penstock.trainer.wire import read_request, write_outcome
+
+
+def _take(stream: BinaryIO, jobs: queue.SimpleQueue[Request]) -> None:
+    try:
+        while True:
+            jobs.put(read_request(stream))
+    except EOFError:
+        os._exit(0)  # the only way to end a process whose main thread is in the middle of a fit
+
+
+def _warm_up() -> None:
+    """What libraries put off until their first use is done before a job waits for it."""
+    rows = np.linspace(-1.0, 1.0, 64).astype(np.float32).astype(np.float64)[:, None]
+    for algorithm in ("hist_gradient_boosting", "logistic_regression"):
+        attempt(
+            Request(
+                algorithm=algorithm,
+                task="binary",
+                categories=(0,),
+                outputs=1,
+                objective="log_loss",
+                rows=rows,
+                labels=(rows[:, 0] > 0).astype(np.float64),
+                times=np.arange(64, dtype=np.int64),
+                block=8,
+                seed=0,
+            )
+        )
+
+
+def main() -> None:
+    """Answer job after job until there is nobody to answer."""
+    # Whoever asked decides when this ends, also when somebody presses Ctrl-C in their terminal.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    jobs: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    threading.Thread(target=_take, args=(sys.stdin.buffer, jobs), daemon=True).start()
+    _warm_up()
+    while True:
+        write_outcome(answers, attempt(jobs.get()))
+
+
+if __name__ == "__main__":
+    main()
