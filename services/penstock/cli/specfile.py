@@ -25,10 +25,13 @@ from penstock.runtime.avro import Schema
 
 if TYPE_CHECKING:
     import pathlib
+    from collections.abc import Callable, Mapping
 
     from ruamel.yaml.nodes import Node
 
     from penstock.kernel.mistakes import Path
+
+    Prepare = Callable[[Mapping[str, object]], Mapping[str, object]]
 
 _TAG: Final = "tag:yaml.org,2002:"
 # Aliases can make a short file endless; no pipeline is a hundredth of this.
@@ -75,8 +78,12 @@ class Document:
         self.mistakes.append((place, mistake))
 
 
-def load(path: pathlib.Path) -> Pipeline:
+def load(path: pathlib.Path, *, prepare: Prepare = dict) -> Pipeline:
     """The pipeline of a file, the Avro schemas beside it inlined.
+
+    Args:
+        path: of the file.
+        prepare: completes its mapping before it is judged.
 
     Raises:
         Failure: exit code 3, with every mistake, its line and a caret under it.
@@ -93,7 +100,7 @@ def load(path: pathlib.Path) -> Pipeline:
         document = read_document(text)
     except Unreadable as error:
         raise Failure(_render(path, lines, error.place, str(error)), Exit.INVALID) from error
-    pipeline = _pipeline(document, path.parent)
+    pipeline = _pipeline(document, path.parent, prepare)
     if document.mistakes or pipeline is None:
         ordered = sorted(document.mistakes, key=lambda pair: pair[0])
         shown = [_render(path, lines, place, str(mistake)) for place, mistake in ordered]
@@ -101,13 +108,13 @@ def load(path: pathlib.Path) -> Pipeline:
     return pipeline
 
 
-def _pipeline(document: Document, folder: pathlib.Path) -> Pipeline | None:
+def _pipeline(document: Document, folder: pathlib.Path, prepare: Prepare) -> Pipeline | None:
     """The pipeline that a document describes; what is wrong is added to the document's mistakes."""
     if not isinstance(document.raw, dict):
         document.note(Mistake((), f"expected the keys of a pipeline, got {show(document.raw)}"))
         return None
     found: list[Mistake] = []
-    raw = inline_schemas(document.raw, lambda file: _schema(folder, file), found)
+    raw = inline_schemas(prepare(document.raw), lambda file: _schema(folder, file), found)
     pipeline = None
     try:
         pipeline = Pipeline.read(raw)

@@ -13,6 +13,6 @@ from __future__ import annotations
 
 from penstock.onnx.model import Model, digest_of
 from penstock.onnx.refused import MAX_BYTES, Refused
-from penstock.onnx.sandbox import check
+from penstock.onnx.sandbox import check, judged_here
 
-__all__ = ["MAX_BYTES", "Model", "Refused", "check", "digest_of"]
+__all__ = ["MAX_BYTES", "Model", "Refused", "check", "digest_of", "judged_here"]
