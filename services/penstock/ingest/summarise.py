@@ -23,6 +23,7 @@ from penstock.contracts.records import (
     Summary,
 )
 from penstock.ingest.domain import summary as sums
+from penstock.kernel.blocks import base_block
 from penstock.kernel.errors import Invalid
 from penstock.kernel.kinds import Category
 from penstock.kernel.pipeline import Pipeline
@@ -33,7 +34,6 @@ from penstock.runtime.deadletter import Refused
 from penstock.runtime.loop import Staged
 from penstock.runtime.task import CatalogTask
 
-_HOUR = 3_600_000
 _INPUTS = ("predictions", "outcomes")
 
 
@@ -151,8 +151,7 @@ class SummariseTask(CatalogTask):
             ends=(ends[0], ends[1]),
         )
         heads = [decoded.value for decoded, _ in batch.rows]
-        unit = pipeline.policy.alarm.block
-        length = unit.size if unit.of == "time" else _HOUR
+        length = base_block(pipeline.policy, horizon=pipeline.labels.horizon)
         summary = Summary(
             pipeline=pipeline.name,
             partition=partition,

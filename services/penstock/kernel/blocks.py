@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Final
+import math
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from penstock.kernel.policy import Policy
 
 ROWS: Final = 50
 """Rows in a row block: ADWIN on means of 50 rows warns after 250-900 rows and never on noise; larger blocks
 warn later, smaller ones cost more (measured on 30 mixed features)."""
+
+
+_SECOND: Final = 1000
+_MINUTE: Final = 60 * _SECOND
+_STEPS: Final = (_SECOND, 10 * _SECOND, _MINUTE, 10 * _MINUTE, 60 * _MINUTE)
+_WAITING: Final = 1000  # blocks that wait for their labels in the monitor's state, which is one record
+
+
+def base_block(policy: Policy, *, horizon: int) -> int:
+    """Length of the time blocks in summaries, milliseconds: all units of evidence are made of whole ones.
+
+    Durations are their greatest common divisor. So many rows, and auto, can be made of anything: of seconds
+    and minutes, or longer ones where the horizon is so long that too many would wait for it.
+
+    >>> from penstock.kernel.policy import Alarm, Compare, Policy
+    >>> from penstock.kernel.units import EvidenceUnit
+    >>> hour, day = 3_600_000, 86_400_000
+    >>> six_hours = Compare(block=EvidenceUnit.read("6h"))
+    >>> base_block(Policy(alarm=Alarm(block=EvidenceUnit.read("1h")), compare=six_hours), horizon=day) // hour
+    1
+    >>> base_block(Policy(alarm=Alarm(block=EvidenceUnit.read("50rows"))), horizon=60_000)
+    1000
+    >>> base_block(Policy(), horizon=60_000), base_block(Policy(), horizon=30 * day) // hour
+    (60000, 1)
+    """
+    units = (policy.alarm.block, policy.compare.block)
+    lengths = [unit.size for unit in units if unit.of == "time"]
+    if len(lengths) < len(units):
+        finest = _SECOND if any(unit.of == "rows" for unit in units) else _MINUTE
+        wanted = max(finest, horizon // _WAITING)
+        lengths.append(next((step for step in _STEPS if step >= wanted), _STEPS[-1]))
+    return math.gcd(*lengths)
 
 
 def time_block(time: int, length: int) -> int:

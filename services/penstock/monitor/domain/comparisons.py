@@ -194,6 +194,13 @@ def _updated(contest: Contest, rows: int, total: float, policy: Compare, *, turn
     )
 
 
+def _evidence(process: EProcess | None) -> float:
+    """The logarithm of the e-value; where clipping has made the claim void, there is none for it."""
+    if process is None:
+        return 0.0
+    return process.log_e if process.conclusive else min(process.log_e, 0.0)
+
+
 def _finding(
     kind: str, contest: Contest, version: int, champion: int, *, calendar: Calendar, cause: Source
 ) -> Finding:
@@ -213,8 +220,8 @@ def _finding(
             "ewma": contest.ewma.mean,
             "bound": better.bound if better else 0.0,
             "clipped": (better.clipped if better else 0) + (worse.clipped if worse else 0),
-            "better": better.log_e if better else 0.0,
-            "worse": worse.log_e if worse else 0.0,
+            "better": _evidence(better),
+            "worse": _evidence(worse),
         },
         cause=cause,
     )
