@@ -82,8 +82,12 @@ class Task(Protocol):
         """Partitions that have to wait, for a first model say. Called before each poll."""
         ...
 
+    def due(self) -> bool:
+        """Whether something is ready that no record brings, such as the end of a job. Called after each poll."""
+        ...
+
     def process(self, polled: Polled) -> Staged:
-        """One batch; also called when partitions ended without a record.
+        """One batch; also called when partitions ended without a record, and when something is due.
 
         Raises:
             NotYet: something came before what it needs, its schema say: the loop comes back to it.
@@ -178,7 +182,7 @@ class Loop:
         moved = _next_offsets(polled)
         before, self._ended = self._ended, (self._ended - moved.keys()) | polled.ended
         polled = polled._replace(ended=self._ended)
-        if not (polled.records or self._ended - before or polled.gaps):
+        if not (polled.records or self._ended - before or polled.gaps or self.task.due()):
             return False
         return self._transact(polled, moved)
 

@@ -28,6 +28,9 @@ class CatalogTask:
     def held(self) -> frozenset[TopicPartition]:
         return frozenset()
 
+    def due(self) -> bool:
+        return False
+
     def close(self) -> None:
         """Most tasks hold nothing of their own."""
 

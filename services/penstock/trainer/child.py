@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from penstock.kernel.units import EvidenceUnit
 from penstock.trainer.inline import attempt
 from penstock.trainer.request import Request
 from penstock.trainer.wire import read_request, write_outcome
@@ -41,7 +42,8 @@ def _warm_up() -> None:
                 rows=rows,
                 labels=(rows[:, 0] > 0).astype(np.float64),
                 times=np.arange(64, dtype=np.int64),
-                block=8,
+                compare=EvidenceUnit.read("8rows"),
+                alarm=EvidenceUnit.read("8rows"),
                 seed=0,
             )
         )

@@ -22,9 +22,11 @@ class Inline:
     """The interface of `penstock.trainer.worker.Worker`, at once and without a child.
 
     >>> import numpy as np
+    >>> from penstock.kernel.units import EvidenceUnit
     >>> job = Request(
     ...     algorithm="logistic_regression", task="binary", categories=(0,), outputs=1, objective="brier",
-    ...     rows=np.zeros((0, 1)), labels=np.zeros(0), times=np.zeros(0, dtype=np.int64), block=1, seed=0,
+    ...     rows=np.zeros((0, 1)), labels=np.zeros(0), times=np.zeros(0, dtype=np.int64), seed=0,
+    ...     compare=EvidenceUnit(), alarm=EvidenceUnit(),
     ... )
     >>> inline = Inline()
     >>> inline.submit(job)

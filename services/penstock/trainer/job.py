@@ -12,19 +12,21 @@ from dataclasses import asdict
 
 import numpy as np
 
+from penstock.kernel.accepted import ROWS, accept, hindsight
 from penstock.kernel.losses import losses
 from penstock.onnx import Model, digest_of
 from penstock.trainer.domain import golden_inputs
 from penstock.trainer.export import export
 from penstock.trainer.fit import fit, prior_of
 from penstock.trainer.fitted import Fitted, FloatArray, Prior, Recalibrated
-from penstock.trainer.gate import MIN_BLOCKS, Judgement, judge, number_blocks
+from penstock.trainer.gate import MIN_BLOCKS, Judgement, judge
 from penstock.trainer.metrics import quality
 from penstock.trainer.parity import golden, parity, real_rows
 from penstock.trainer.profile import profile
 from penstock.trainer.recalibrate import recalibrate
-from penstock.trainer.request import Accepted, IntArray, Made, Request, Result
+from penstock.trainer.request import IntArray, Made, Request, Result
 from penstock.trainer.split import cut_of
+from penstock.trainer.units import gathered, independent, length, numbered
 
 
 def train(request: Request) -> Result:
@@ -38,12 +40,13 @@ def train(request: Request) -> Result:
     if (np.diff(request.times) < 0).any():
         raise ValueError("the rows are not in order of event time")
     # 1. cut
-    cut = cut_of(request.times, request.block, champion_cut=request.champion_cut)
+    block = length(request.compare, request.times)
+    cut = cut_of(request.times, block, champion_cut=request.champion_cut)
     after = slice(cut, None)
-    blocks = len(np.unique(request.times[after] // request.block))
+    blocks = len(np.unique(request.times[after] // block))
     champion = request.champion if request.recalibrate and blocks < MIN_BLOCKS else None
     # 2. judge
-    judgement, metrics, accepted = _judged(request, cut, champion)
+    judgement, metrics = _judged(request, block, cut, champion)
     # 3. everything
     fitted = _learned(request, slice(None), champion)
     artifact = export(fitted)
@@ -59,7 +62,6 @@ def train(request: Request) -> Result:
         metrics=metrics,
         golden=golden(model, [*golden_inputs(request.rows.shape[1]), *real_rows(compared)]),
         profile=profile(request.rows),
-        accepted=accepted,
     )
 
 
@@ -90,14 +92,14 @@ def _made(request: Request, fitted: Fitted) -> Made:
 
 
 def _judged(
-    request: Request, cut: int, champion: bytes | None
-) -> tuple[Judgement, dict[str, float], Accepted | None]:
+    request: Request, block: int, cut: int, champion: bytes | None
+) -> tuple[Judgement, dict[str, float]]:
     """What the gate says of a forerunner fitted to the rows before the cut, on those after it."""
     rows, labels, times = request.rows[cut:], request.labels[cut:], request.times[cut:]
     metrics = {"rows": float(len(request.rows)), "validation_rows": float(len(rows))}
     if not len(rows):
         nothing = np.zeros(0)
-        return judge(times, request.block, nothing, constant=nothing), metrics, None
+        return judge(times, block, nothing, constant=nothing), metrics
     scores = _learned(request, slice(cut), champion).scores(rows)
     simplest = prior_of(
         request.task, request.labels[:cut], features=rows.shape[1], outputs=request.outputs
@@ -109,9 +111,12 @@ def _judged(
     seen = request.champion_cut is not None and times[0] < request.champion_cut
     if request.champion is not None and not seen:
         beside = losses(request.objective, _answers(request.champion, rows), labels)
-    judgement = judge(times, request.block, mine, constant=constant, champion=beside, seen=seen)
-    metrics |= _numbers(judgement) | quality(request.task, scores, labels)
-    return judgement, metrics, _accepted(times, request.block, mine, constant)
+    auto = independent(times, mine)
+    if request.compare.of == "auto":
+        block = auto
+    judgement = judge(times, block, mine, constant=constant, champion=beside, seen=seen)
+    metrics |= _numbers(judgement) | quality(request.task, scores, labels) | {"unit": float(auto)}
+    return judgement, metrics | _claim(request, auto, times, labels, mine)
 
 
 def _answers(artifact: bytes, rows: FloatArray) -> FloatArray:
@@ -130,16 +135,16 @@ def _numbers(judgement: Judgement) -> dict[str, float]:
     return numbers
 
 
-def _accepted(times: IntArray, block: int, mine: FloatArray, constant: FloatArray) -> Accepted:
-    numbers = number_blocks(times, block)
-    sizes = np.bincount(numbers)
-    means = np.bincount(numbers, weights=mine) / sizes
-    excess = means - np.bincount(numbers, weights=constant) / sizes
-    several = len(sizes) > 1
-    return Accepted(
-        blocks=len(sizes),
-        mean=float(means.mean()),
-        spread=float(means.std(ddof=1)) if several else 0.0,
-        excess=float(excess.mean()),
-        excess_spread=float(excess.std(ddof=1)) if several else 0.0,
-    )
+def _claim(
+    request: Request, auto: int, times: IntArray, labels: FloatArray, mine: FloatArray
+) -> dict[str, float]:
+    """What the detector of an alarm holds the version to, as metrics; nothing with too little to claim."""
+    units = gathered(numbered(request.alarm, times, auto=auto), rows=ROWS)
+    sizes = np.bincount(units)
+    means, sums = np.bincount(units, weights=mine) / sizes, np.bincount(units, weights=labels)
+    excesses = [
+        mean - hindsight(request.objective, outputs=request.outputs, rows=size, labels=total)
+        for mean, size, total in zip(means.tolist(), sizes.tolist(), sums.tolist(), strict=True)
+    ]
+    claim = accept(excesses)
+    return {} if claim is None else claim.metrics()

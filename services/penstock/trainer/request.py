@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.kernel.policy import Algorithm, Objective, Task
+from penstock.kernel.units import EvidenceUnit
 from penstock.trainer.gate import Judgement
 from penstock.trainer.parity import Answer
 from penstock.trainer.profile import Profile
@@ -32,7 +33,8 @@ class Request:
         rows: float64 ``[n, F]``, float32-representable, NaN = missing, in order of event time.
         labels: float64 ``[n]``.
         times: event times, milliseconds, int64 ``[n]``, not decreasing.
-        block: length of a time block, milliseconds.
+        compare: the unit that the gate judges by.
+        alarm: the unit that the accepted loss is claimed for.
         seed: below 2³².
         champion: the champion's ONNX file, which was checked when it was registered; None without one.
         champion_cut: event time where the rows end that the champion was made from.
@@ -48,30 +50,12 @@ class Request:
     rows: FloatArray
     labels: FloatArray
     times: IntArray
-    block: int
+    compare: EvidenceUnit
+    alarm: EvidenceUnit
     seed: int
     champion: bytes | None = None
     champion_cut: int | None = None
     recalibrate: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """The loss a version was accepted with, by time blocks of the validation rows: mean of a block's rows.
-
-    Args:
-        blocks: how many of them.
-        mean: of the blocks' losses.
-        spread: standard deviation over the blocks (of a sample); 0 for one block.
-        excess: mean of the blocks' losses minus the constant's.
-        excess_spread: standard deviation of those.
-    """
-
-    blocks: int
-    mean: float
-    spread: float
-    excess: float
-    excess_spread: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +70,6 @@ class Result:
         metrics: numbers by name, finite.
         golden: inputs and the file's answers.
         profile: of all the rows.
-        accepted: the loss it was accepted with; None without validation rows.
     """
 
     artifact: bytes
@@ -96,7 +79,6 @@ class Result:
     metrics: Mapping[str, float]
     golden: tuple[Answer, ...]
     profile: Profile
-    accepted: Accepted | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

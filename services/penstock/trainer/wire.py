@@ -13,19 +13,22 @@ from typing import Any, BinaryIO
 import numpy as np
 import orjson
 
+from penstock.kernel.units import EvidenceUnit
 from penstock.trainer.gate import Difference, Judgement
 from penstock.trainer.parity import Answer
 from penstock.trainer.profile import Profile
-from penstock.trainer.request import Accepted, Failed, Request, Result
+from penstock.trainer.request import Failed, Request, Result
 
 _LENGTH = 4
-_PLAIN = ("algorithm", "task", "categories", "outputs", "objective", "block", "seed", "champion_cut")
+_PLAIN = ("algorithm", "task", "categories", "outputs", "objective", "seed", "champion_cut")
 _MORE = ("recalibrate",)
+_UNITS = ("compare", "alarm")
 
 
 def write_request(stream: BinaryIO, request: Request) -> None:
     """Put a job on the pipe."""
     header = {name: getattr(request, name) for name in (*_PLAIN, *_MORE)}
+    header |= {name: str(getattr(request, name)) for name in _UNITS}
     _write(
         stream,
         header | {"features": request.rows.shape[1], "has_champion": request.champion is not None},
@@ -47,7 +50,8 @@ def read_request(stream: BinaryIO) -> Request:
     >>> import io
     >>> job = Request(
     ...     algorithm="logistic_regression", task="binary", categories=(0,), outputs=1, objective="brier",
-    ...     rows=np.zeros((2, 1)), labels=np.ones(2), times=np.arange(2), block=1, seed=0,
+    ...     rows=np.zeros((2, 1)), labels=np.ones(2), times=np.arange(2), seed=0,
+    ...     compare=EvidenceUnit(), alarm=EvidenceUnit.read("1h"),
     ... )
     >>> pipe = io.BytesIO()
     >>> write_request(pipe, job)
@@ -59,6 +63,7 @@ def read_request(stream: BinaryIO) -> Request:
     header, (rows, labels, times, champion) = _read(stream)
     features, has_champion = header.pop("features"), header.pop("has_champion")
     header["categories"] = tuple(header["categories"])
+    header |= {name: EvidenceUnit.read(header[name]) for name in _UNITS}
     return Request(
         **header,
         rows=np.frombuffer(rows, dtype=np.float64).reshape(-1, features),
@@ -79,7 +84,6 @@ def write_outcome(stream: BinaryIO, outcome: Result | Failed) -> None:
         "metrics": dict(outcome.metrics),
         "judgement": asdict(outcome.judgement),
         "profile": asdict(outcome.profile),
-        "accepted": None if outcome.accepted is None else asdict(outcome.accepted),
         "golden": len(outcome.golden),
     }
     # JSON has no NaN, and golden inputs have.
@@ -102,7 +106,6 @@ def read_outcome(stream: BinaryIO) -> Result | Failed:
         np.frombuffer(part, dtype=np.float64).reshape(header["golden"], -1).tolist()
         for part in (inputs, answers)
     ]
-    accepted = header["accepted"]
     profile: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in header["profile"].items()
     }
@@ -116,7 +119,6 @@ def read_outcome(stream: BinaryIO) -> Result | Failed:
             Answer(features=tuple(given), scores=tuple(answer)) for given, answer in zip(*golden, strict=True)
         ),
         profile=Profile(**profile),
-        accepted=None if accepted is None else Accepted(**accepted),
     )
 
 
