@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from penstock.cli.exits import Exit, Failure
 from penstock.kernel.errors import Invalid
 from penstock.runtime.broker import TopicPartition
 from penstock.runtime.catalog import read_applied
@@ -11,7 +13,8 @@ from penstock.runtime.codec import Codec, UnknownSchema
 from penstock.runtime.fold import read_range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import argparse
+    from collections.abc import Iterator, Sequence
 
     from penstock.kernel.pipeline import Pipeline
     from penstock.runtime.broker import Broker, Record
@@ -26,12 +29,7 @@ def applied(broker: Broker, names: Names) -> list[Pipeline]:
     Raises:
         Unavailable: the broker went away.
     """
-    codec = Codec()
-    for record in whole(broker, names.of("schemas")):
-        try:
-            codec.learn(record.value or b"")
-        except Invalid:
-            continue
+    codec = known_codec(broker, names)
     pipelines: dict[bytes | None, Pipeline] = {}
     for record in whole(broker, names.of("pipelines")):
         if record.value is None:
@@ -42,6 +40,45 @@ def applied(broker: Broker, names: Names) -> list[Pipeline]:
         except (Invalid, UnknownSchema):
             continue
     return sorted(pipelines.values(), key=lambda pipeline: pipeline.name)
+
+
+def add_pipeline(parser: argparse.ArgumentParser) -> None:
+    """The argument that names the pipeline, for a verb that is about one."""
+    parser.add_argument(
+        "pipeline", nargs="?", metavar="PIPELINE", help="may be left out where only one is applied"
+    )
+
+
+def chosen(pipelines: Sequence[Pipeline], given: str | None) -> Pipeline:
+    """The pipeline that is meant: the one of that name, or the only one there is.
+
+    Raises:
+        Failure: there is none of that name (4), or none was named and there are several (2).
+    """
+    known = [pipeline.name for pipeline in pipelines]
+    if given is None:
+        if len(pipelines) == 1:
+            return pipelines[0]
+        if not pipelines:
+            raise Failure("no pipeline is applied yet: penstock apply FILE", Exit.NOT_FOUND)
+        raise Failure(f"which pipeline? There are {', '.join(known)}", Exit.USAGE)
+    for pipeline in pipelines:
+        if pipeline.name == given:
+            return pipeline
+    close = get_close_matches(given, known, n=1)
+    hint = f" (did you mean '{close[0]}'?)" if close else ""
+    raise Failure(f"no pipeline '{given}' is applied{hint}", Exit.NOT_FOUND)
+
+
+def known_codec(broker: Broker, names: Names) -> Codec:
+    """A codec that knows all schemas of the log, those of later and earlier builds among them."""
+    codec = Codec()
+    for record in whole(broker, names.of("schemas")):
+        try:
+            codec.learn(record.value or b"")
+        except Invalid:
+            continue
+    return codec
 
 
 def whole(broker: Broker, topic: str) -> Iterator[Record]:

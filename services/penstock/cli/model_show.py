@@ -6,10 +6,12 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from penstock.cli.address import add_broker
+from penstock.cli.applied import add_pipeline
 from penstock.cli.cluster import connected, settings_of
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.models import Version, versions
 from penstock.cli.output import emit_object
+from penstock.cli.times import iso, iso_or_none
 
 if TYPE_CHECKING:
     import argparse
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pipeline", metavar="PIPELINE")
+    add_pipeline(parser)
     parser.add_argument("version", nargs="?", type=int, metavar="VERSION", help="the champion where left out")
     add_broker(parser)
 
@@ -30,12 +32,21 @@ def run(args: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def chosen(found: Sequence[Version], pipeline: str, version: int | None) -> Version:
+def chosen(found: Sequence[Version], pipeline: str | None, version: int | None) -> Version:
     """The version asked for, or the champion.
 
     Raises:
-        Failure: with exit code 4 where there is none.
+        Failure: there is none (4), or there are several pipelines and none was named (2).
     """
+    names = sorted({each.pipeline for each in found})
+    if version is None and pipeline is not None and pipeline.isdecimal() and pipeline not in names:
+        version, pipeline = int(pipeline), None
+    if pipeline is None:
+        if not names:
+            raise Failure("no pipeline has a version yet", Exit.NOT_FOUND)
+        if len(names) > 1:
+            raise Failure(f"which pipeline? There are {', '.join(names)}", Exit.USAGE)
+        pipeline = names[0]
     own = [each for each in found if each.pipeline == pipeline]
     if not own:
         raise Failure(f"pipeline '{pipeline}' has no version yet", Exit.NOT_FOUND)
@@ -48,15 +59,20 @@ def chosen(found: Sequence[Version], pipeline: str, version: int | None) -> Vers
 
 def described(version: Version) -> dict[str, object]:
     """Everything there is to say."""
+    registered, staged = version.registered, version.staged
     head = {
         "pipeline": version.pipeline,
         "version": version.version,
         "stage": version.stage,
-        "registered": version.registered.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "since": iso_or_none(staged.event_time) if staged else None,
+        "by": staged.decision if staged else None,
+        "registered": iso(version.stamp),
     }
     if version.manifest is None:
-        return {**head, "reason": version.reason}
+        return {**head, "reason": registered.reason}
     manifest = dataclasses.asdict(version.manifest)
     inputs = {"features": f"float32 [N, {len(version.manifest.features)}]"}
     outputs = {"scores": f"float32 [N, {version.manifest.scores}]"}
-    return {**head, "inputs": inputs, "outputs": outputs, **manifest}
+    times = {name: iso_or_none(manifest.pop(name)) for name in ("asked", "since", "cut")}
+    learned = {"trained_from": times["since"], "trained_until": times["cut"], "asked": times["asked"]}
+    return {**head, "inputs": inputs, "outputs": outputs, **learned, **manifest}

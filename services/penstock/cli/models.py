@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from penstock.contracts.records import ModelRegistered, RouteChanged, VersionRegistered
-from penstock.kernel.errors import Invalid
-from penstock.runtime.broker import TopicPartition
+from penstock.cli.controllog import ControlLog
+from penstock.contracts.records import (
+    ModelRegistered,
+    RouteChanged,
+    VersionRegistered,
+    VersionStage,
+    VersionStaged,
+)
 from penstock.runtime.catalog import Names
-from penstock.runtime.codec import Codec, UnknownSchema
-from penstock.runtime.fold import read_range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from penstock.contracts.records import Manifest
-    from penstock.runtime.broker import Broker, Record
+    from penstock.runtime.broker import Broker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,62 +28,52 @@ class Version:
     version: int
     stage: str
     """champion, canary, shadow, archived or refused."""
-    registered: datetime
+    stamp: int
+    """When it was registered: processing time, milliseconds."""
+    registered: VersionRegistered
     manifest: Manifest | None
     """None where it was refused."""
-    reason: str
-    """Why it was refused."""
+    staged: VersionStaged | None
+    """Its last change of stage; None where it has the one it was registered with."""
 
 
 def versions(broker: Broker, prefix: str) -> list[Version]:
     """All versions, by pipeline and number."""
-    names = Names(prefix)
-    known = broker.topics()
-    manifests: dict[tuple[str, int], Manifest] = {}
-    registered: dict[tuple[str, int], tuple[VersionRegistered, int]] = {}
-    routes: dict[str, RouteChanged] = {}
-    for topic in ("models", "lifecycle", "routes"):
-        for record, event in _events(broker, names.of(topic), known.get(names.of(topic), 0)):
-            match event:
-                case ModelRegistered():
-                    manifests[event.pipeline, event.version] = event.manifest
-                case VersionRegistered():
-                    registered[event.pipeline, event.version] = event, record.timestamp
-                case RouteChanged():
-                    routes[event.pipeline] = event
-                case _:
-                    pass
-    return [
-        Version(
-            pipeline=key[0],
-            version=key[1],
-            stage=_stage(event, routes.get(key[0])),
-            registered=datetime.fromtimestamp(stamp / 1000, UTC),
-            manifest=manifests.get(key),
-            reason=event.reason,
+    log = ControlLog(broker, Names(prefix))
+    manifests = {
+        (entry.event.pipeline, entry.event.version): entry.event.manifest
+        for entry in log.of("models", ModelRegistered)
+    }
+    staged = {
+        (entry.event.pipeline, entry.event.version): entry.event
+        for entry in log.of("lifecycle", VersionStaged)
+    }
+    routes = {entry.event.pipeline: entry.event for entry in log.of("routes", RouteChanged)}
+    found = []
+    for entry in log.of("lifecycle", VersionRegistered):
+        event = entry.event
+        key = event.pipeline, event.version
+        last = staged.get(key)
+        found.append(
+            Version(
+                pipeline=event.pipeline,
+                version=event.version,
+                stage=_stage(last or event, routes.get(event.pipeline)),
+                stamp=entry.stamp,
+                registered=event,
+                manifest=manifests.get(key),
+                staged=last,
+            )
         )
-        for key, (event, stamp) in sorted(registered.items())
-    ]
+    return sorted(found, key=lambda version: (version.pipeline, version.version))
 
 
-def _stage(event: VersionRegistered, route: RouteChanged | None) -> str:
-    """The route in force says more than the stage a version was registered with."""
+def _stage(event: VersionRegistered | VersionStaged, route: RouteChanged | None) -> str:
+    """The route in force says more than what was read a moment before it."""
     if route and event.version == route.champion:
-        return "champion"
+        return VersionStage.CHAMPION.lower()
     if route and event.version == route.canary:
-        return "canary"
+        return VersionStage.CANARY.lower()
     if route and event.version in route.shadows:
-        return "shadow"
+        return VersionStage.SHADOW.lower()
     return event.stage.lower()
-
-
-def _events(broker: Broker, topic: str, partitions: int) -> Iterator[tuple[Record, object]]:
-    codec = Codec()
-    ends = broker.ends(TopicPartition(topic, number) for number in range(partitions))
-    for batch in read_range(broker, ends):
-        for record in batch:
-            if record.value is not None:
-                try:
-                    yield record, codec.decode(record.value).value
-                except (Invalid, UnknownSchema):  # of a later build: `penstock tail` shows it
-                    continue

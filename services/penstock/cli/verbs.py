@@ -35,6 +35,7 @@ class Module(Protocol):
 
 
 RUNNING, PIPELINES, RECORDS, MODELS = "Running it", "Pipelines", "Records", "Models"
+DECISIONS = "Decisions"
 
 VERBS: tuple[Verb, ...] = (
     Verb(name="demo", module="demo", group=RUNNING, help="replay a year of real flights through everything"),
@@ -44,6 +45,7 @@ VERBS: tuple[Verb, ...] = (
     Verb(name="run", module="run", group=RUNNING, help="run one service in this process"),
     Verb(name="check", module="check", group=PIPELINES, help="check a pipeline file, offline"),
     Verb(name="apply", module="apply", group=PIPELINES, help="make a pipeline file what is running"),
+    Verb(name="backtest", module="backtest", group=PIPELINES, help="try a pipeline on its own history"),
     Verb(name="produce", module="produce", group=RECORDS, help="send the records of a file to a topic"),
     Verb(name="tail", module="tail", group=RECORDS, help="print a topic's records, decoded"),
     Verb(name="predict", module="predict", group=RECORDS, help="ask the model over gRPC"),
@@ -52,6 +54,25 @@ VERBS: tuple[Verb, ...] = (
     Verb(name="dlq retry", module="dlq_retry", group=RECORDS, help="send one of them once more"),
     Verb(name="model list", module="model_list", group=MODELS, help="the versions of a pipeline's model"),
     Verb(name="model show", module="model_show", group=MODELS, help="one version: manifest and signature"),
+    Verb(
+        name="model history",
+        module="model_history",
+        group=MODELS,
+        help="who made which version what, and why",
+    ),
+    Verb(name="model promote", module="model_promote", group=MODELS, help="make a version the champion"),
+    Verb(name="model rollback", module="model_rollback", group=MODELS, help="restore the former champion"),
+    Verb(name="drift status", module="drift_status", group=DECISIONS, help="what the monitor sees now"),
+    Verb(name="decisions list", module="decisions_list", group=DECISIONS, help="what was decided, and why"),
+    Verb(
+        name="decisions show", module="decisions_show", group=DECISIONS, help="one decision, with its numbers"
+    ),
+    Verb(name="why", module="why", group=DECISIONS, help="what led to a decision, down to the offsets"),
+    Verb(name="hold", module="hold", group=DECISIONS, help="decide nothing until resumed"),
+    Verb(name="resume", module="resume", group=DECISIONS, help="decide again"),
+    Verb(
+        name="replay", module="replay", group=DECISIONS, help="decide all again from the journal, and compare"
+    ),
 )
 
 
@@ -83,7 +104,7 @@ def below(word: str, verbs: Sequence[Verb] = VERBS) -> list[Verb]:
     """The two-word verbs that begin with this word.
 
     >>> [verb.name for verb in below("model")]
-    ['model list', 'model show']
+    ['model list', 'model show', 'model history', 'model promote', 'model rollback']
     """
     return [verb for verb in verbs if verb.name.startswith(f"{word} ")]
 
