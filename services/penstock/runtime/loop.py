@@ -83,7 +83,7 @@ class Task(Protocol):
         ...
 
     def due(self) -> bool:
-        """Whether something is ready that no record brings, such as the end of a job. Called after each poll."""
+        """Whether something is ready that no record brings, such as a job's end. Asked after each poll."""
         ...
 
     def process(self, polled: Polled) -> Staged:

@@ -9,7 +9,7 @@ result is the same. Where a partition goes, so does its job.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Protocol
@@ -98,6 +98,10 @@ class TrainerTask(CatalogTask):
     def close(self) -> None:
         self._worker.kill()
         self._fold.close()
+
+    def refresh(self) -> bool:
+        self._learn(self._fold.poll())
+        return super().refresh()
 
     def restore(self, positions: Mapping[TopicPartition, Position]) -> Iterator[None]:
         """The jobs that had not ended, from beside the committed positions; a job of before is given up."""
@@ -223,15 +227,18 @@ class TrainerTask(CatalogTask):
             return None
         key = decision.pipeline, decision.champion
         if key not in self._models:
-            for record in self._fold.catch_up():
-                model = self.codec.decode(record.value or b"").value if record.value else None
-                if isinstance(model, ModelRegistered):
-                    self._models[model.pipeline, model.version] = model
+            self._learn(self._fold.catch_up())
         if key not in self._models:
             raise NotYet(f"version {decision.champion} of {decision.pipeline} is not among the models")
         manifest = self._models[key].manifest
         where = self.names.of("chunks")
         return read_blob(self._broker, where, manifest.digest, size=manifest.size, largest=MAX_BYTES)
+
+    def _learn(self, records: Iterable[Record]) -> None:
+        for record in records:
+            model = self.codec.decode(record.value).value if record.value else None
+            if isinstance(model, ModelRegistered):
+                self._models[model.pipeline, model.version] = model
 
     def _open(self) -> dict[TopicPartition, list[int]]:
         """Offsets of the decisions whose jobs have not ended, by partition."""
