@@ -68,6 +68,9 @@ class Copy:
                     self._see(record)
             yield
 
+    def due(self) -> bool:
+        return False
+
     def held(self) -> frozenset[TopicPartition]:
         return frozenset(self.holds)
 

@@ -126,6 +126,11 @@ class Consumer(Protocol):
 class Reader(Protocol):
     """Reads partitions from given offsets, committed records only, in no group."""
 
+    @property
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """The next offset of each partition; past markers as soon as its end was seen."""
+        ...
+
     def poll(self, limit: int, seconds: float) -> Polled: ...
 
     def close(self) -> None: ...

@@ -8,6 +8,7 @@ from penstock.runtime.broker import Broker, Reader, Record, TopicPartition
 from penstock.runtime.errors import Unavailable
 
 _SLICE = 1000
+_WAIT = 0.2
 
 
 def read_range(
@@ -69,24 +70,18 @@ class Fold:
         partitions = [
             TopicPartition(topic, partition) for topic in topics for partition in range(counts[topic])
         ]
-        self._behind = set(partitions)
+        self._broker = broker
         starts = broker.ends(partitions)
         self._reader: Reader = broker.reader({where: starts[where][0] for where in partitions})
 
     def poll(self, seconds: float = 0.0) -> Sequence[Record]:
-        polled = self._reader.poll(_SLICE, seconds)
-        self._behind -= polled.ended
-        return polled.records
-
-    @property
-    def caught_up(self) -> bool:
-        """Whether each partition has been read to its end once."""
-        return not self._behind
+        return self._reader.poll(_SLICE, seconds).records
 
     def catch_up(self) -> Iterator[Record]:
-        """Everything there is now; waits for the end of each partition."""
-        while not self.caught_up:
-            yield from self.poll(0.2)
+        """Everything there is now, up to the last record that was committed before this was called."""
+        ends = self._broker.ends(self._reader.positions)
+        while any(self._reader.positions.get(where, last) < last for where, (_, last) in ends.items()):
+            yield from self.poll(_WAIT)
 
     def close(self) -> None:
         self._reader.close()

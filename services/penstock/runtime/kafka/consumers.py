@@ -268,6 +268,10 @@ class KafkaReader:
         self._fetcher = _Fetcher({**config, "group.id": "penstock-reader"}, contact)
         self._fetcher.start(offsets)
 
+    @property
+    def positions(self) -> Mapping[TopicPartition, int]:
+        return self._fetcher.positions
+
     def poll(self, limit: int, seconds: float) -> Polled:
         records, gaps = self._fetcher.fetch(limit, seconds)
         self._fetcher.start({gap.partition: gap.end for gap in gaps})

@@ -67,6 +67,10 @@ class MemoryReader:
         return Polled(records=records, ended=ended, gaps=tuple(gaps))
 
     @property
+    def positions(self) -> Mapping[TopicPartition, int]:
+        return self._cursor.positions
+
+    @property
     def behind(self) -> bool:
         """Whether there is anything to poll."""
         return self._cursor.behind
