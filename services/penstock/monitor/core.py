@@ -13,6 +13,7 @@ from penstock.contracts.records import (
     VersionStaged,
 )
 from penstock.kernel.errors import Invalid
+from penstock.monitor.domain.features import Reference
 from penstock.monitor.domain.judge import World, judge
 from penstock.monitor.domain.state import State, dump, load
 from penstock.monitor.domain.versions import Life, learn
@@ -39,6 +40,7 @@ class MonitorCore:
         self._broker = broker
         self._log = logs.get()
         self._lives: defaultdict[str, dict[int, Life]] = defaultdict(dict)
+        self._references: defaultdict[str, dict[int, Reference]] = defaultdict(dict)
         self._partitions: dict[str, int] = {}
         self._worlds: dict[str, World] = {}
         self._unread: list[Record] = []
@@ -79,14 +81,26 @@ class MonitorCore:
         self._fold.close()
 
     def _world(self, name: str) -> World:
-        pipeline, lives = self._catalog.pipelines.get(name), self._lives[name]
+        pipeline = self._catalog.pipelines.get(name)
+        lives, references = self._lives[name], self._references[name]
         if pipeline is None:
             raise self._missing(name)
         world = self._worlds.get(name)
-        # Both are replaced when they change, never changed.
-        if world is None or world.pipeline is not pipeline or world.lives is not lives:
+        # They are replaced when they change, never changed.
+        if (
+            world is None
+            or world.pipeline is not pipeline
+            or world.lives is not lives
+            or world.references is not references
+        ):
             outcomes = self._catalog.names.of("outcomes", name)
-            world = World(pipeline=pipeline, partitions=self._count(outcomes), outcomes=outcomes, lives=lives)
+            world = World(
+                pipeline=pipeline,
+                partitions=self._count(outcomes),
+                outcomes=outcomes,
+                lives=lives,
+                references=references,
+            )
             self._worlds[name] = world
         return world
 
@@ -98,6 +112,12 @@ class MonitorCore:
                 raise NotYet(f"no topic {topic}")
             self._partitions[topic] = counts[topic]
         return self._partitions[topic]
+
+    def _model(self, event: ModelRegistered) -> None:
+        reference = Reference.of(event.manifest)
+        if reference is not None:
+            known = self._references[event.pipeline]
+            self._references[event.pipeline] = {**known, event.version: reference}
 
     def _missing(self, name: str) -> Exception:
         """Why there is no such pipeline: it is still on its way, or it was taken away."""
@@ -129,6 +149,6 @@ class MonitorCore:
             if isinstance(event, VersionRegistered | VersionStaged):
                 events[event.pipeline].append(event)
             elif isinstance(event, ModelRegistered):
-                pass
+                self._model(event)
         for name, new in events.items():
             self._lives[name] = learn(self._lives[name], new)

@@ -15,7 +15,7 @@ Holes and the drift of features have no event time of their own and are told at 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from penstock.contracts.records import Heartbeat, HoleFound, Range, Source, Summary
@@ -25,6 +25,7 @@ from penstock.kernel.pipeline import Pipeline
 from penstock.kernel.units import EvidenceUnit
 from penstock.monitor.domain.block import Block, parts
 from penstock.monitor.domain.comparisons import compared
+from penstock.monitor.domain.features import Reference, drifted
 from penstock.monitor.domain.findings import Evidence, Finding, told
 from penstock.monitor.domain.performance import watched
 from penstock.monitor.domain.quality import measured
@@ -43,12 +44,14 @@ class World:
         partitions: of its topics.
         outcomes: full name of the topic of its outcomes.
         lives: of its versions, from the lifecycle.
+        references: of its versions, from the models; none of a version without a profile.
     """
 
     pipeline: Pipeline
     partitions: int
     outcomes: str
     lives: Mapping[int, Life]
+    references: Mapping[int, Reference] = field(default_factory=dict)
 
     @property
     def calendar(self) -> Calendar:
@@ -78,6 +81,7 @@ def judge(state: State, summary: Summary, place: Source, world: World) -> tuple[
         watermark=complete(partitions, count=world.partitions, horizon=horizon, before=state.watermark),
     )
     session = _Session(state, place, world)
+    session.look_at_features(summary)
     while (end := session.next_end()) is not None:
         session.pass_by(end)
     return session.state, session.evidence
@@ -121,6 +125,19 @@ class _Session:
         self._world = world
         self._calendar = world.calendar
         self._policy = world.pipeline.policy
+
+    def look_at_features(self, summary: Summary) -> None:
+        """Against the profile of the last sealed block's champion: that is known whenever this comes."""
+        sealed_until = self.state.sealed
+        champion = None if sealed_until is None else self._calendar.champions(sealed_until)[0]
+        drift, findings = drifted(
+            *(self.state.drift, summary.row_blocks, summary.partition, self._world.pipeline),
+            version=champion,
+            reference=None if champion is None else self._world.references.get(champion),
+            cause=self._place,
+        )
+        self.state = replace(self.state, drift=drift)
+        self._find(findings)
 
     def next_end(self) -> int | None:
         """The next end of a block that all partitions have passed by the horizon."""
@@ -211,4 +228,4 @@ class _Session:
             ),
         )
         self.evidence.append(heartbeat)
-        self.state = replace(state, findings=(), ordinal=ordinal + 1)
+        self.state = replace(state, findings=(), ordinal=ordinal + 1, sealed=end)
