@@ -37,9 +37,9 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> MemoryBroker:
     for topic, event in (
         ("lifecycle", registered(0, VersionStage.CHAMPION)),
         ("models", model(0, "baseline")),
-        ("lifecycle", registered(1, VersionStage.SHADOW)),
+        ("lifecycle", registered(1, VersionStage.SHADOW, lane="recent")),
         ("models", model(1, "recent")),
-        ("lifecycle", registered(2, VersionStage.REFUSED, reason="its golden vectors differ")),
+        ("lifecycle", registered(2, VersionStage.REFUSED, reason="its golden vectors differ", lane="recent")),
         ("routes", route(1, epoch=2, shadows=(0,))),
     ):
         producer.send(Message(f"penstock.{topic}", codec.encode(event), b"churn"))
@@ -59,7 +59,7 @@ def test_the_list_says_what_each_version_is_now(capsys: pytest.CaptureFixture[st
     assert [(row["version"], row["stage"], row["lane"]) for row in rows] == [
         (0, "shadow", "baseline"),
         (1, "champion", "recent"),
-        (2, "refused", None),
+        (2, "refused", "recent"),
     ]
     assert rows[0]["registered"] == "2013-01-01T05:00:00Z"
 

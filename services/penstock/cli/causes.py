@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any, Final
 
 from penstock.cli.controllog import ControlLog, Entry, place_text
 from penstock.cli.decisions import PREFIX
@@ -13,6 +14,9 @@ from penstock.contracts import records as r
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_WIDTH: Final = 92
+"""Of the text in a tree: with what stands before it, a line of a terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +139,8 @@ def tree(link: Link, prefix: str) -> list[str]:
         prefix: of topics, which is left out.
     """
     below = list(link.causes)
-    lines = [_head(link, prefix), *(f"{'│' if below else ' '} {each}" for each in _body(link))]
+    body = (part for each in _body(link) for part in wrap(each, _WIDTH, subsequent_indent="  "))
+    lines = [_head(link, prefix), *(f"{'│' if below else ' '} {each}" for each in body)]
     for number, cause in enumerate(below, 1):
         last = number == len(below)
         first, *rest = tree(cause, prefix)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _HAVE_IDS: Final = ("decisions", "evidence", "candidates", "lifecycle", "commands", "jobs")
 _PLACE: Final = re.compile(r"([^/]+)/(\d+)/(\d+)")
-_VERSION: Final = re.compile(r"(?:([a-z0-9][a-z0-9_-]*)/)?(\d+)")
+_VERSION: Final = re.compile(r"(?:([a-z0-9][a-z0-9_-]*)/)?(0|[1-9][0-9]*)")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -23,13 +23,11 @@ def compared_in(event: object) -> str:
 def time_of(event: object) -> int | None:
     """Event time at which something was decided, known or asked for; None where it has none.
 
-    A command has none: its `time` is the clock of whoever asked.
+    A command has none: its `time` is the clock of whoever asked. A summary is of many times.
     """
     match event:
         case r.VersionRegistered(asked=asked) | r.CandidateTrained(manifest=r.Manifest(asked=asked)):
             return asked
-        case r.Summary(watermark=watermark):
-            return watermark
     field = "time" if hasattr(event, "ordinal") else "event_time"
     found: int | None = getattr(event, field, None)
     return found
