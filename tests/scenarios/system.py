@@ -18,6 +18,7 @@ from penstock.runtime.loop import Loop, Task, settle
 from penstock.runtime.memory import MemoryBroker
 from penstock.runtime.telemetry import off
 from penstock.runtime.topics import topics
+from penstock.trainer.inline import Inline
 from penstock.trainer.task import TrainerTask
 
 PREFIX = "penstock."
@@ -29,7 +30,7 @@ MakeTask = Callable[[Catalog, Broker], Task]
 ALL: dict[str, MakeTask] = {
     **TASKS,
     "governor": GovernorTask,
-    "trainer": lambda catalog, _: TrainerTask(catalog),
+    "trainer": lambda catalog, broker: TrainerTask(catalog, broker, Inline()),
     "registry": RegistryTask,
 }
 
