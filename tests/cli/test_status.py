@@ -22,6 +22,7 @@ from penstock.registry.task import RegistryTask
 from penstock.runtime.broker import Message, Position, TopicPartition
 from penstock.runtime.catalog import Catalog, Names
 from penstock.runtime.memory import MemoryBroker
+from penstock.trainer.inline import Inline
 from penstock.trainer.task import TrainerTask
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def test_the_groups_read_what_the_services_say_they_read(broker: MemoryBroker) -
     tasks = [
         *(make(catalog, broker) for make in TASKS.values()),
         GovernorTask(catalog, broker),
-        TrainerTask(catalog),
+        TrainerTask(catalog, broker, Inline()),
         RegistryTask(catalog, broker),
     ]
     for task in tasks:

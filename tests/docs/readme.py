@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from penstock.cli.services import SERVICES
 from penstock.cli.verbs import VERBS
 from penstock.contracts.topics import PARTITIONS, TOPICS, Topic
-from penstock.governor.domain import TRANSITIONS
+from penstock.governor.domain import TRANSITIONS, Move
 from penstock.runtime.topics import OUTAGE
 from tests.docs.tables import filled, rows
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from penstock.contracts.records import Stage
-    from penstock.governor.domain import Fact
 
 README: Final = Path(__file__).parents[2] / "README.md"
 
@@ -96,20 +95,20 @@ def _kept(topic: Topic) -> str:
     return {"forever": "for ever", "replay": days, "horizon": f"horizon + {days}"}[topic.retention]
 
 
-def stages(table: Mapping[Stage | None, Mapping[type[Fact], Stage]] = TRANSITIONS) -> str:
+def stages(table: Mapping[Stage | None, Mapping[Move, Stage]] = TRANSITIONS) -> str:
     """A table of transitions as a Mermaid state diagram; `[*]` is a pipeline nobody has applied.
 
-    >>> from penstock.contracts.records import PipelineApplied, Stage
-    >>> print(stages({None: {PipelineApplied: Stage.STEADY}, Stage.STEADY: {}}))
+    >>> from penstock.contracts.records import Stage
+    >>> print(stages({None: {Move.APPLY: Stage.STEADY}, Stage.STEADY: {}}))
     ```mermaid
     stateDiagram-v2
-        [*] --> steady: PipelineApplied
+        [*] --> steady: applied
     ```
     """
     arrows = [
-        f"    {'[*]' if stage is None else stage.lower()} --> {follows.lower()}: {fact.__name__}"
-        for stage, facts in table.items()
-        for fact, follows in facts.items()
+        f"    {'[*]' if stage is None else stage.lower()} --> {follows.lower()}: {move.value}"
+        for stage, moves in table.items()
+        for move, follows in moves.items()
     ]
     return "\n".join(["```mermaid", "stateDiagram-v2", *arrows, "```"])
 

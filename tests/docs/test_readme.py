@@ -10,15 +10,14 @@ import pytest
 
 from penstock.cli.specfile import load
 from penstock.cli.verbs import find
-from penstock.contracts.records import PipelineApplied, Stage, VersionRegistered
+from penstock.contracts.records import Stage
+from penstock.governor.domain import Move
 from penstock.kernel.kinds import Number
 from tests.docs.readme import PARTS, README, REBUILT, stages
 from tests.docs.tables import filled
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from penstock.governor.domain import Fact
 
 TEXT = README.read_text(encoding="utf-8")
 
@@ -40,14 +39,14 @@ def test_every_service_says_what_it_is_rebuilt_from() -> None:
 
 
 def test_the_diagram_shows_every_transition() -> None:
-    table: dict[Stage | None, dict[type[Fact], Stage]] = {
-        None: {PipelineApplied: Stage.BOOTSTRAPPING},
-        Stage.BOOTSTRAPPING: {VersionRegistered: Stage.STEADY, PipelineApplied: Stage.BOOTSTRAPPING},
+    table: dict[Stage | None, dict[Move, Stage]] = {
+        None: {Move.APPLY: Stage.BOOTSTRAPPING},
+        Stage.CANARYING: {Move.PROMOTE: Stage.WATCHING, Move.ADVANCE: Stage.CANARYING},
     }
-    assert re.findall(r"(\S+) --> (\w+): (\w+)", stages(table)) == [
-        ("[*]", "bootstrapping", "PipelineApplied"),
-        ("bootstrapping", "steady", "VersionRegistered"),
-        ("bootstrapping", "bootstrapping", "PipelineApplied"),
+    assert re.findall(r"(\S+) --> (\w+): (.+)", stages(table)) == [
+        ("[*]", "bootstrapping", "applied"),
+        ("canarying", "watching", "promoted"),
+        ("canarying", "canarying", "canary advanced"),
     ]
 
 

@@ -45,9 +45,9 @@ def pipeline_groups(names: Names, pipeline: Pipeline) -> Sequence[Group]:
 def control_groups(names: Names) -> Sequence[Group]:
     """The groups that decide, make and number models."""
     reads = {
-        "governor": ("pipelines", "lifecycle", "jobs"),
+        "governor": ("pipelines", "lifecycle", "jobs", "evidence", "commands"),
         "trainer": ("decisions",),
-        "registry": ("candidates",),
+        "registry": ("candidates", "decisions"),
     }
     return [
         Group(service=name, name=names.of(name), topics=tuple(map(names.of, topics)))
