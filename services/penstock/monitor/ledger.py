@@ -3,6 +3,10 @@
 A pipeline's state is one record of the compacted topic `monitor-state`: a line with the offset of the next
 summary to take, then what the core wrote. Because both are one record, a summary changes the state once: who
 is handed it again, after a crash, sees that it was taken. Only this makes an at-least-once shell exact.
+
+A state follows from the summaries before its position alone. So of two records of a key the one that is
+further on is right, in whatever order they stand: a process that has lost its partitions unawares, because it
+was stopped for a while, may write an old one after its successor's.
 """
 
 from __future__ import annotations
@@ -88,8 +92,8 @@ class Ledger(Generic[State]):
 
     def load(self, key: bytes, payload: bytes) -> None:
         """Take up what `dump` wrote for this key."""
-        line, _, state = payload.partition(b"\n")
-        self._held[key] = (int(line), self._core.load(state))
+        _, _, state = payload.partition(b"\n")
+        self._held[key] = (position_of(payload), self._core.load(state))
 
     def dump(self, key: bytes) -> bytes:
         """The record that holds a key's state and position."""
@@ -114,6 +118,15 @@ class Ledger(Generic[State]):
         taken = self._core.take(state, record)
         self._held[key] = (record.offset + 1, taken.state)
         return taken.outputs
+
+
+def position_of(payload: bytes | None) -> int:
+    r"""How far a state record is: the offset of the next summary to take.
+
+    >>> position_of(b"7\nwhat the core wrote"), position_of(None)
+    (7, 0)
+    """
+    return 0 if payload is None else int(payload.partition(b"\n")[0])
 
 
 def key_of(record: Record, partitions: int) -> bytes:

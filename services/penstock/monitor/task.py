@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic
 
 from penstock.kernel.errors import Invalid
-from penstock.monitor.ledger import NAME, SOURCE, STATE, Core, Ledger, State
+from penstock.monitor.ledger import NAME, SOURCE, STATE, Core, Ledger, State, position_of
 from penstock.runtime.broker import Broker, Message, Polled, Position, TopicPartition
 from penstock.runtime.catalog import Catalog
 from penstock.runtime.deadletter import Refused
@@ -46,14 +46,17 @@ class MonitorTask(CatalogTask, Generic[State]):
         self._core.close()
 
     def restore(self, positions: Mapping[TopicPartition, Position]) -> Iterator[None]:
-        """The last state of each pipeline, from the compacted `monitor-state`."""
+        """The state of each pipeline that is furthest on, from the compacted `monitor-state`."""
         self._ledger.forget()
         topic = self.names.of(STATE)
         kept: dict[bytes, bytes] = {}
         for records in read_written(
             self._broker, {TopicPartition(topic, where.partition) for where in positions}
         ):
-            kept.update({record.key or b"": record.value or b"" for record in records})
+            for record in records:
+                key = record.key or b""
+                if record.value is not None and position_of(record.value) >= position_of(kept.get(key)):
+                    kept[key] = record.value
             yield
         for key, payload in kept.items():
             self._ledger.load(key, payload)

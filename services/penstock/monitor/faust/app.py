@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import faust
 from yarl import URL
 
-from penstock.monitor.faust.overrides import App
+from penstock.monitor.faust.overrides import LOGGER, App
 from penstock.monitor.faust.security import credentials
-from penstock.monitor.ledger import NAME, SOURCE, STATE
+from penstock.monitor.ledger import NAME, SOURCE, STATE, position_of
 from penstock.runtime.broker import Message, Record
 from penstock.runtime.catalog import Names
+from penstock.runtime.errors import Fenced
 from penstock.runtime.settings import Settings
 
 Fail = Callable[[BaseException], None]
@@ -28,6 +29,17 @@ class Handles(Protocol):
     def forget(self) -> None: ...
 
 
+class States(faust.Table[bytes, bytes]):
+    """The states as they are restored: of each key the one that is furthest on."""
+
+    logger = LOGGER
+
+    def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
+        for event in batch:
+            if position_of(event.value) >= position_of(self.data.get(event.key)):
+                super().apply_changelog_batch([event])
+
+
 class MonitorApp(App):
     """The app, with the two things a handler needs of it."""
 
@@ -36,6 +48,7 @@ class MonitorApp(App):
         super().__init__(group, **_options(settings, group))
         self.names = Names(settings.prefix)
         self._states: Mapping[bytes, bytes] = {}
+        self._fail: Fail | None = None
 
     async def write(self, messages: Sequence[Message]) -> None:
         """Send, and wait until the broker has it all."""
@@ -51,8 +64,13 @@ class MonitorApp(App):
         """The state of a key as it was restored; newer ones are the handler's own to know."""
         return self._states.get(key)
 
+    def lost_place(self) -> None:
+        if self._fail is not None:
+            self._fail(Fenced("the group gave this slot to another, or heard nothing of it for too long"))
+
     def serve(self, handler: Handles, fail: Fail) -> None:
         """Declare the table and the agent."""
+        self._fail = fail
         table: Any = self.Table(
             "states",
             changelog_topic=self.topic(self.names.of(STATE), schema=_raw()),
@@ -101,6 +119,7 @@ def _options(settings: Settings, group: str) -> dict[str, Any]:
         "env": {},  # Faust lets BROKER_URL and the like, which others set, win over what is given here
         "broker": [URL(f"kafka://{each.strip()}") for each in settings.broker.split(",")],
         "broker_credentials": credentials(settings.kafka),
+        "Table": States,
         "store": "memory://",
         "processing_guarantee": "at_least_once",
         "topic_allow_declare": False,

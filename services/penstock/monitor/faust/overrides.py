@@ -22,7 +22,7 @@ FETCH_WAIT: Final = 100
 have just been resumed: with Faust's fixed 1,500 the first record after a restore comes that much later."""
 
 
-_LOGGER: Final = logging.getLogger("faust")
+LOGGER: Final = logging.getLogger("faust")
 """Of the classes below: mode would give them one of this module's name, and its lines would seem ours."""
 
 
@@ -41,7 +41,7 @@ class Flow(FlowControlEvent):
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Reads committed records only; Faust does so only where it writes in transactions itself."""
 
-    logger = _LOGGER
+    logger = LOGGER
 
     def _create_worker_consumer(self, transport: driver.Transport) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -51,11 +51,28 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = FETCH_WAIT  # noqa: SLF001
         return consumer
 
+    async def on_start(self) -> None:
+        """A member that its group no longer knows is to end, not to join again.
+
+        Either a newer process has this slot, and each would throw the other out for ever, or this one was
+        silent for a session: what it still has in hand is another's now.
+        """
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - as Faust does
+        stock = coordinator.reset_generation
+
+        def reset_generation() -> None:
+            if coordinator.generation > 0 and not self.should_stop:
+                self.app.lost_place()  # type: ignore[attr-defined] # of App below
+            stock()
+
+        coordinator.reset_generation = reset_generation
+
 
 class Consumer(driver.Consumer):
     """Counts the gaps between offsets, which transactions leave, as they are."""
 
-    logger = _LOGGER
+    logger = LOGGER
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -72,7 +89,7 @@ class Transport(driver.Transport):
 class App(faust.App):
     """A Faust app with all of it, and without the folders that a store on disk would need."""
 
-    logger = _LOGGER
+    logger = LOGGER
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -80,6 +97,9 @@ class App(faust.App):
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
+
+    def lost_place(self) -> None:
+        """The group has forgotten this member; called in the consumer's thread."""
 
     def _create_directories(self) -> None:
         """Everything is in memory, and restored from the log."""
