@@ -101,15 +101,22 @@ def test_an_alarm_is_answered_by_staged_trainings_within_the_budget() -> None:
     loop.run(43)
     first, *_ = loop.decisions[since:]
     assert isinstance(first, r.RetrainRequested)
-    assert (first.lane, first.purpose, first.since) == ("alarm", Purpose.ALARM, int(37.5 * DAY))
-    assert first.stage == 0
-    assert first.champion == 1
-    # 500 rows more come after 1.7 days, the cool-down is over after 3: the canary gives way.
-    stages = [each.stage for each in loop.decisions[since:] if isinstance(each, r.RetrainRequested)]
-    assert stages == [0]
-    loop.run(44)
-    stages = [each.stage for each in loop.decisions[since:] if isinstance(each, r.RetrainRequested)]
-    assert stages[:2] == [0, 1]
+    assert (first.lane, first.purpose, first.onset) == ("alarm", Purpose.ALARM, int(37.5 * DAY))
+    assert (first.stage, first.since, first.champion) == (0, None, 1)
+    loop.run(48)
+    # Its version answers a share at once. 500 rows more had come after 1.7 days, and the cool-down was over
+    # after 3: the next stage waited until this one was tested to its end.
+    assert [what for what in loop.said(since=since) if "Archived" not in what][:7] == [
+        "RetrainRequested",
+        "ShadowStarted 3",
+        "CanaryStarted 3",
+        "CanaryAdvanced 3",
+        "Promoted 3",
+        "RetrainRequested",
+        "ShadowStarted 4",
+    ]
+    days = [each.event_time for each in loop.decisions[since:]]
+    assert days[2] == days[0]
 
 
 def test_an_alarm_that_is_over_trains_nothing_more() -> None:

@@ -1096,6 +1096,8 @@ class RetrainRequested:
     algorithm: str
     since: int | None
     """event time of the oldest rows to learn from; null for all"""
+    onset: int | None
+    """event time since which the champion most likely fails; null where no alarm led to this"""
     cut: int
     """event time where the rows to learn from end: every label of an older one has come or cannot come any
     more

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from penstock.contracts.records import Purpose, RetrainRequested
+from penstock.contracts.records import RetrainRequested
 from penstock.kernel.kinds import Category
 from penstock.kernel.pipeline import Pipeline
 from penstock.kernel.policy import Algorithm
 from penstock.trainer.outcomes import Rows
 from penstock.trainer.request import Request
-
-MOST_AFTER_ALARM = 5_000
-"""Rows: what is older says little of what came since (measured on streams whose concept changes at once)."""
 
 
 def request(pipeline: Pipeline, decision: RetrainRequested, rows: Rows, champion: bytes | None) -> Request:
@@ -41,5 +38,5 @@ def request(pipeline: Pipeline, decision: RetrainRequested, rows: Rows, champion
         seed=decision.seed,
         champion=champion,
         champion_cut=decision.champion_cut,
-        recalibrate=decision.purpose is Purpose.ALARM,
+        onset=decision.onset,
     )

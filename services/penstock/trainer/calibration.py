@@ -61,8 +61,8 @@ def evidence(task: Task, scores: FloatArray) -> FloatArray:
 def calibrate(task: Task, scores: FloatArray, labels: FloatArray) -> Calibration:
     """Fit a calibration to the scores of labelled rows.
 
-    It is the most probable one where a slope of 1 and shifts of 0 are expected, with a standard deviation of
-    1 each: few rows change little, and rows of one class alone do not run away.
+    It is the most probable one where a slope of 1 and shifts of 0 at the mean score are expected, with a
+    standard deviation of 1 each: few rows change little, and rows of one class alone do not run away.
 
     Args:
         task: what the scores are.
@@ -76,6 +76,8 @@ def calibrate(task: Task, scores: FloatArray, labels: FloatArray) -> Calibration
     Source: Platt, "Probabilistic outputs for support vector machines" (1999); for classes Guo et al., "On
     calibration of modern neural networks" (2017), temperature and bias.
     """
+    if not len(labels):
+        return Calibration(task=task, slope=1.0, shifts=(0.0,) * scores.shape[1])
     if task == "regression":
         return _line(scores[:, 0], labels)
     values = evidence(task, scores)
@@ -108,21 +110,30 @@ def softmax(raw: FloatArray) -> FloatArray:
 
 
 def _most_probable(columns: FloatArray, labels: NDArray[np.int64], free: int) -> tuple[float, list[float]]:
-    """Slope, and shifts of the last `free` columns, by Newton's method with halved steps; it is convex."""
+    """Slope, and shifts of the last `free` columns, by Newton's method with halved steps; it is convex.
+
+    The slope turns about the columns' means, so that what is expected of it says nothing about the level.
+    """
     classes = columns.shape[1]
     happened = np.arange(classes) == labels[:, None]
     expected = np.concatenate([[1.0], np.zeros(free)])
     padding = np.zeros(classes - free)
+    middle = columns.mean(axis=0)
+    columns = columns - middle
+
+    def raw(guess: FloatArray) -> FloatArray:
+        values: FloatArray = guess[0] * columns + middle + np.concatenate([padding, guess[1:]])
+        return values
 
     def surprise(guess: FloatArray) -> float:
-        raw = guess[0] * columns + np.concatenate([padding, guess[1:]])
-        top = raw.max(axis=1)
-        total = top + np.log(np.exp(raw - top[:, None]).sum(axis=1))
-        return float((total - raw[happened]).sum() + 0.5 * np.square(guess - expected).sum())
+        values = raw(guess)
+        top = values.max(axis=1)
+        total = top + np.log(np.exp(values - top[:, None]).sum(axis=1))
+        return float((total - values[happened]).sum() + 0.5 * np.square(guess - expected).sum())
 
     guess, before = expected, surprise(expected)
     for _ in range(STEPS):
-        p = softmax(guess[0] * columns + np.concatenate([padding, guess[1:]]))
+        p = softmax(raw(guess))
         mean = (p * columns).sum(axis=1, keepdims=True)
         off = (p - happened)[:, classes - free :]
         gradient = np.concatenate([[((p - happened) * columns).sum()], off.sum(axis=0)]) + guess - expected
@@ -139,13 +150,12 @@ def _most_probable(columns: FloatArray, labels: NDArray[np.int64], free: int) ->
         if before - after <= STILL * max(1.0, abs(before)):
             break
         guess, before = guess - size * step, after
-    return float(guess[0]), guess[1:].tolist()
+    level = (1 - guess[0]) * middle[classes - free :]
+    return float(guess[0]), (guess[1:] + level).tolist()
 
 
 def _line(scores: FloatArray, labels: FloatArray) -> Calibration:
     """Least squares, with one row's worth of belief in a slope of 1."""
-    if not len(scores):
-        return Calibration(task="regression", slope=1.0, shifts=(0.0,))
     middle, level = scores.mean(), labels.mean()
     spread = np.square(scores - middle).mean()
     together = ((scores - middle) * (labels - level)).sum()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import sys
 import threading
 from typing import BinaryIO
 
@@ -56,7 +55,9 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     jobs: queue.SimpleQueue[Request] = queue.SimpleQueue()
-    threading.Thread(target=_take, args=(sys.stdin.buffer, jobs), daemon=True).start()
+    # Not sys.stdin: the interpreter cannot end properly while a thread waits for that.
+    asked = os.fdopen(os.dup(0), "rb")
+    threading.Thread(target=_take, args=(asked, jobs), daemon=True).start()
     _warm_up()
     while True:
         write_outcome(answers, attempt(jobs.get()))

@@ -35,7 +35,7 @@ def fit(
         labels: float64 ``[n]``: 0 or 1, the place of a class, or a value.
         categories: per feature, how many words its dictionary has (code 0 = none of them); 0 for a number.
         outputs: K, 1 or the number of classes.
-        seed: below 2³².
+        seed: any number; what counts is the rest of it by 2³².
 
     Raises:
         Unfit: there are no rows, a value is not one a model can get, a label is none of the task's, or the
@@ -53,9 +53,9 @@ def fit(
         return prior_of(task, labels, features=rows.shape[1], outputs=outputs)
     match algorithm:
         case "hist_gradient_boosting":
-            return boost(task, rows, labels, outputs=outputs, seed=seed)
+            return boost(task, rows, labels, outputs=outputs, seed=seed % 2**32)
         case "logistic_regression":
-            return logistic(task, rows, labels, categories=categories, outputs=outputs, seed=seed)
+            return logistic(task, rows, labels, categories=categories, outputs=outputs, seed=seed % 2**32)
 
 
 def prior_of(task: Task, labels: FloatArray, *, features: int, outputs: int) -> Prior:

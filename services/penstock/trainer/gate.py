@@ -36,10 +36,9 @@ class Difference:
     mean: float
     error: float
 
-    @property
-    def harm(self) -> bool:
-        """Whether the candidate is worse by more than chance would make it."""
-        return self.mean > STANDARD_ERRORS * self.error
+    def harm(self, *, errors: float = STANDARD_ERRORS) -> bool:
+        """Whether the candidate is worse by more than so many standard errors."""
+        return self.mean > errors * self.error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +71,7 @@ def judge(
     constant: FloatArray,
     champion: FloatArray | None = None,
     seen: bool = False,
+    errors: float = STANDARD_ERRORS,
 ) -> Judgement:
     """Judge a candidate by its losses on rows later than those it was fitted to.
 
@@ -82,6 +82,8 @@ def judge(
         constant: the constant's.
         champion: the champion's, where there is one to compare with.
         seen: whether there is one that has seen some of these rows: then only the constant can refuse.
+        errors: how many standard errors worse is called harm. After an alarm it is 0: few blocks make a gate
+            that forgives chance forgive anything, and a false alarm would promote what it made.
 
     >>> times = np.arange(10) * 3_600_000
     >>> same = np.linspace(0.0, 1.0, 10)
@@ -98,7 +100,7 @@ def judge(
         return Judgement(verdict="undecided", rows=0, blocks=0, candidate=0.0, constant=None, champion=None)
     against = difference(numbers, candidate, constant)
     beside = None if champion is None else difference(numbers, candidate, champion)
-    harm = against.harm or (beside is not None and beside.harm)
+    harm = against.harm(errors=errors) or (beside is not None and beside.harm(errors=errors))
     verdict: Verdict = "refused" if harm else "undecided" if seen else "passed"
     return Judgement(
         verdict=verdict if blocks >= MIN_BLOCKS else "undecided",
@@ -123,24 +125,25 @@ def number_blocks(times: IntArray, block: int) -> IntArray:
 def difference(numbers: IntArray, candidate: FloatArray, other: FloatArray) -> Difference:
     r"""The mean difference of two losses over rows, and its standard error over the blocks they lie in.
 
-    Rows of one block are not independent, and blocks differ in size: the mean is a ratio of sums over blocks,
-    $\bar d = \sum_b S_b / n$, with variance $\frac{B}{B-1} \sum_b (S_b - n_b \bar d)^2 / n^2$.
+    Rows of one block are not independent, and blocks differ in size, so the error is the jackknife's: how far
+    the mean moves when a block is left out, $\sqrt{\frac{B-1}{B} \sum_b (\bar d_{-b} - \bar d_\cdot)^2}$. A
+    mean that rests on a single block is as uncertain as it is far from the mean of the others.
 
     Args:
         numbers: the block of each row, from 0 without gaps, shape (rows,).
         candidate: losses, shape (rows,).
         other: losses, shape (rows,).
 
-    >>> numbers = np.array([0, 0, 1])
-    >>> difference(numbers, np.array([1.0, 1.0, 2.0]), np.array([1.0, 1.0, 0.5]))
-    Difference(other=0.8333333333333334, mean=0.5, error=0.6666666666666666)
+    >>> difference(np.array([0, 0, 1]), np.array([1.0, 1.0, 2.0]), np.array([1.0, 1.0, 0.5]))
+    Difference(other=0.8333333333333334, mean=0.5, error=0.75)
 
-    Source: Cochran, Sampling Techniques (1977), ch. 6 and 9: ratio estimates over clusters.
+    Source: Wolter, Introduction to Variance Estimation (2007), ch. 4: the jackknife over clusters.
     """
     apart = candidate - other
-    mean = float(apart.mean())
-    sizes = np.bincount(numbers)
-    blocks = len(sizes)
-    off = np.bincount(numbers, weights=apart) - sizes * mean
-    variance = float(np.square(off).sum()) * blocks / (blocks - 1) if blocks > 1 else 0.0
-    return Difference(other=float(other.mean()), mean=mean, error=float(np.sqrt(variance)) / len(apart))
+    sums, sizes = np.bincount(numbers, weights=apart), np.bincount(numbers)
+    blocks, rows = len(sizes), len(apart)
+    error = 0.0
+    if blocks > 1:
+        without = (sums.sum() - sums) / (rows - sizes)
+        error = float(np.sqrt((blocks - 1) * without.var()))
+    return Difference(other=float(other.mean()), mean=float(apart.mean()), error=error)

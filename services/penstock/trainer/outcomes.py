@@ -86,15 +86,7 @@ class Outcomes:
         for where, (start, end) in wanted.items():
             self._columns[where].next = max(start, end)
 
-    def rows(
-        self,
-        ranges: Sequence[Range],
-        names: Sequence[str],
-        *,
-        since: int | None,
-        cut: int,
-        most: int | None = None,
-    ) -> Rows:
+    def rows(self, ranges: Sequence[Range], names: Sequence[str], *, since: int | None, cut: int) -> Rows:
         """What there is to learn from: one row an id, with the last label that was in time.
 
         Args:
@@ -102,7 +94,6 @@ class Outcomes:
             names: of the features, in the order of the columns.
             since: event time of the oldest rows; None for all.
             cut: event time where they end.
-            most: take only so many of the newest.
         """
         found: dict[str, tuple[int, str, float, tuple[str, ...], bytes]] = {}
         for each in ranges:
@@ -119,7 +110,6 @@ class Outcomes:
                         columns.features[place],
                     )
         ordered = sorted(found.values(), key=lambda row: row[:2])
-        ordered = ordered if most is None else ordered[-most:]
         matrix = _matrix([row[3] for row in ordered], [row[4] for row in ordered], tuple(names))
         digest = hashlib.sha256()
         for time, name, label, _, _ in ordered:

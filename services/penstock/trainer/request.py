@@ -35,11 +35,11 @@ class Request:
         times: event times, milliseconds, int64 ``[n]``, not decreasing.
         compare: the unit that the gate judges by.
         alarm: the unit that the accepted loss is claimed for.
-        seed: below 2³².
+        seed: any number.
         champion: the champion's ONNX file, which was checked when it was registered; None without one.
         champion_cut: event time where the rows end that the champion was made from.
-        recalibrate: whether, where there are too few time blocks to judge a new model, the champion is
-            recalibrated instead. That is for after an alarm: what is there fails, and data is short.
+        onset: event time since which the champion most likely fails, where an alarm led to this: what is made
+            has to be better on rows since then.
     """
 
     algorithm: Algorithm
@@ -55,7 +55,7 @@ class Request:
     seed: int
     champion: bytes | None = None
     champion_cut: int | None = None
-    recalibrate: bool = False
+    onset: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

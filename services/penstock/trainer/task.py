@@ -31,7 +31,7 @@ from penstock.runtime.errors import NotYet
 from penstock.runtime.fold import Fold, read_range
 from penstock.runtime.loop import Staged
 from penstock.runtime.task import CatalogTask
-from penstock.trainer.asked import MOST_AFTER_ALARM, request
+from penstock.trainer.asked import request
 from penstock.trainer.domain import baseline, golden_inputs, prior
 from penstock.trainer.export import constant
 from penstock.trainer.manifest import came_to_nothing, trained
@@ -179,7 +179,6 @@ class TrainerTask(CatalogTask):
             pipeline.feature_names,
             since=decision.since,
             cut=decision.cut,
-            most=MOST_AFTER_ALARM if decision.purpose == "ALARM" else None,
         )
         if outcomes.too_large:
             del self._outcomes[pipeline.name]

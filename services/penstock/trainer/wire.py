@@ -20,14 +20,13 @@ from penstock.trainer.profile import Profile
 from penstock.trainer.request import Failed, Request, Result
 
 _LENGTH = 4
-_PLAIN = ("algorithm", "task", "categories", "outputs", "objective", "seed", "champion_cut")
-_MORE = ("recalibrate",)
+_PLAIN = ("algorithm", "task", "categories", "outputs", "objective", "seed", "champion_cut", "onset")
 _UNITS = ("compare", "alarm")
 
 
 def write_request(stream: BinaryIO, request: Request) -> None:
     """Put a job on the pipe."""
-    header = {name: getattr(request, name) for name in (*_PLAIN, *_MORE)}
+    header = {name: getattr(request, name) for name in _PLAIN}
     header |= {name: str(getattr(request, name)) for name in _UNITS}
     _write(
         stream,

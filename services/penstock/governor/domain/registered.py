@@ -13,7 +13,7 @@ from penstock.contracts import records as r
 from penstock.contracts.records import Challenger, Known, Pending, Purpose, Verdict, VersionStage
 from penstock.governor.domain import training
 from penstock.governor.domain.governed import ALARM
-from penstock.governor.domain.steps import rest
+from penstock.governor.domain.steps import rest, step
 from penstock.governor.domain.table import Move
 
 if TYPE_CHECKING:
@@ -90,11 +90,14 @@ def _shadow(desk: Desk, fact: r.VersionRegistered, pending: Pending) -> None:
     forced = state.watch is not None and state.watch.forced and fact.purpose is Purpose.REFRESH
     tested = promotable and not forced and state.challenger is None
     if tested:
+        # A refresh scores beside the champion for a horizon first. After an alarm every hour counts, and its
+        # canary begins at once: that judges latency and errors, for which no label is needed.
+        shadowed = 0 if fact.purpose is Purpose.ALARM else governed.pipeline.labels.horizon
         governed = governed.but(
             challenger=Challenger(
                 version=fact.version,
                 lane=fact.lane,
-                since=pending.asked + governed.pipeline.labels.horizon,
+                since=pending.asked + shadowed,
                 step=-1,
                 approvals=(),
                 asked_approval=False,
@@ -118,7 +121,8 @@ def _go_on(desk: Desk) -> None:
     desk.governed = desk.governed.but(pending=None)
     if queue:
         training.ask_for_lanes(desk, queue)
-    elif desk.governed.state.challenger is not None:
+    elif (challenger := desk.governed.state.challenger) is not None:
         desk.governed = desk.governed.moved(Move.TEST)
+        step(desk, challenger)
     else:
         rest(desk)

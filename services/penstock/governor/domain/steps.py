@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from penstock.contracts import records as r
 from penstock.contracts.records import Challenger, Source, Standing, Watch
+from penstock.governor.domain.governed import ALARM
 from penstock.governor.domain.table import Move
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ APPROVERS: Final = {"automatic": 0, "manual": 1, "four_eyes": 2}
 
 def step(desk: Desk, challenger: Challenger) -> None:
     """Take a challenger further where its time has come."""
-    policy, now = desk.governed.pipeline.policy, desk.governed.state.now or 0
+    policy, now = desk.governed.pipeline.policy, desk.event_time or 0
     shares, each = policy.canary.shares, policy.canary.each
     if challenger.step < 0:
         if now < challenger.since:
@@ -84,6 +85,8 @@ def promote(
         salt="",
         watch=watch,
         challenger=challenger if keeps else None,
+        # A regular version in service ends what an alarm has begun.
+        alarm=state.alarm if governed.lane_of(version) == ALARM else None,
     ).moved(Move.PROMOTE)
     desk.route(r.Promoted, version, reason, causes=causes, numbers={"forced": float(forced)})
 

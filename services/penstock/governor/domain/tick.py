@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from penstock.contracts import records as r
 from penstock.contracts.records import Challenger, Standing
 from penstock.governor.domain import training
+from penstock.governor.domain.governed import ALARM
 from penstock.governor.domain.routes import shadows
 from penstock.governor.domain.steps import rest, roll_back, step
 from penstock.governor.domain.table import Move
@@ -100,8 +101,16 @@ def _alarm(desk: Desk) -> None:
 
 
 def _free(governed: Governed) -> bool:
-    """Whether a training may begin: one at a time, and each has a horizon to come into service."""
+    """Whether a training may begin that an alarm asks for.
+
+    One at a time, and each has a horizon to come into service. What an earlier stage of the alarm made is
+    tested to its end; a refresh gives way. What somebody forced is overturned by harm alone.
+    """
     state = governed.state
+    if state.challenger is not None and state.challenger.lane == ALARM:
+        return False
+    if state.watch is not None and state.watch.forced:
+        return False
     asked = max((each.asked for each in state.versions if each.asked is not None), default=None)
     horizon = governed.pipeline.labels.horizon
     return state.pending is None and (asked is None or (state.now or 0) >= asked + horizon)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 from penstock.contracts.records import Alarm, Pending, Purpose, RetrainRequested, Source
 from penstock.governor.domain.governed import ALARM
 from penstock.governor.domain.table import Move
-from penstock.kernel.policy import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from penstock.governor.domain.desk import Desk
     from penstock.governor.domain.governed import Governed
+    from penstock.kernel.policy import Lane
 
 STAGED_ROWS: Final = (0, 500, 1_500, 4_000)
 """After so many more labelled rows than at the alarm it is trained again: with 300 rows a first answer, with
@@ -72,15 +72,20 @@ def ask_for_alarm(desk: Desk, alarm: Alarm) -> None:
         salt="",
         queue=(),
     )
-    champion = desk.governed.known(alarm.version)
-    algorithm = next(
-        (lane.algorithm for lane in desk.governed.pipeline.lanes if champion and lane.name == champion.lane),
-        desk.governed.pipeline.lanes[0].algorithm,
-    )
-    lane = Lane(name=ALARM, algorithm=algorithm)
+    # What the champion's own lane would do now; where that is this one, the first of the spec.
+    lanes = desk.governed.pipeline.lanes
+    own = desk.governed.lane_of(alarm.version)
+    like = next((each for each in lanes if each.name == own), lanes[0])
+    lane = replace(like, name=ALARM)
     reason = f"version {alarm.version} fails since its alarm, training {alarm.stage + 1} of what came since"
     _ask(
-        desk, lane, Purpose.ALARM, since=alarm.onset, stage=alarm.stage, reason=reason, causes=(alarm.source,)
+        desk,
+        lane,
+        Purpose.ALARM,
+        onset=alarm.onset,
+        stage=alarm.stage,
+        reason=reason,
+        causes=(alarm.source,),
     )
 
 
@@ -93,13 +98,11 @@ def ask_for_lanes(desk: Desk, names: Sequence[str]) -> None:
         return
     lane = spec[names[0]]
     desk.governed = desk.governed.but(queue=tuple(names[1:]))
-    cut = state.sealed or 0
-    since = None if lane.window is None else cut - lane.window
     if state.first is None:
         purpose, reason = Purpose.FIRST, "enough labels are sealed for the first training"
     else:
         purpose, reason = Purpose.REFRESH, f"lane {lane.name} is due"
-    _ask(desk, lane, purpose, since=since, stage=0, reason=reason)
+    _ask(desk, lane, purpose, onset=None, stage=0, reason=reason)
 
 
 def _ask(
@@ -107,7 +110,7 @@ def _ask(
     lane: Lane,
     purpose: Purpose,
     *,
-    since: int | None,
+    onset: int | None,
     stage: int,
     reason: str,
     causes: tuple[Source, ...] = (),
@@ -116,6 +119,10 @@ def _ask(
     state = governed.state
     champion = None if state.champion is None else governed.known(state.champion)
     trained = champion is not None and champion.purpose is not Purpose.BASELINE
+    cut = state.sealed or 0
+    since = None if lane.window is None else cut - lane.window
+    if since is not None and onset is not None:
+        since = min(since, onset)
     request: RetrainRequested = desk.request(
         RetrainRequested,
         lane.name,
@@ -125,7 +132,8 @@ def _ask(
         stage=stage,
         algorithm=lane.algorithm,
         since=since,
-        cut=state.sealed or 0,
+        onset=onset,
+        cut=cut,
         ranges=state.ranges,
         champion=champion.version if champion is not None and trained else None,
         champion_cut=champion.cut if champion is not None and trained else None,

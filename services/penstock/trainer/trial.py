@@ -1,0 +1,157 @@
+"""A forerunner on trial: fitted to the first rows, judged on later ones that neither it nor the champion saw.
+
+After an alarm the question is another one. What is there fails since the onset, so only rows since then can
+judge, and two windows compete for them: what came since the onset alone, which is right where the features
+cannot tell the old world from the new one, and the whole window of the lane, which is right where they can,
+and where the alarm was none. With too few blocks to judge either, the champion is recalibrated instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from penstock.kernel.accepted import ROWS, accept, hindsight
+from penstock.kernel.losses import losses
+from penstock.onnx import Model, digest_of
+from penstock.trainer.fit import fit, prior_of
+from penstock.trainer.fitted import Fitted, FloatArray
+from penstock.trainer.gate import MIN_BLOCKS, STANDARD_ERRORS, Judgement, judge
+from penstock.trainer.metrics import quality
+from penstock.trainer.recalibrate import recalibrate
+from penstock.trainer.request import IntArray, Request
+from penstock.trainer.split import cut_of
+from penstock.trainer.units import gathered, independent, length, numbered
+
+MOST_SINCE_ONSET = 5_000
+"""Rows: with more of them the whole window says as much (measured on streams that change at once)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """How a forerunner was made, and what the gate says of it.
+
+    Args:
+        first: the first row that is learned from.
+        cut: the first row that judges; the number of rows where none does.
+        block: of the gate, milliseconds.
+        champion: the artifact that is recalibrated; None for a new model.
+        judgement: of the gate.
+        metrics: numbers by name, finite.
+    """
+
+    first: int
+    cut: int
+    block: int
+    champion: bytes | None
+    judgement: Judgement
+    metrics: Mapping[str, float]
+
+    def learn(self, request: Request, part: slice) -> Fitted:
+        """A model of some of the rows, made the same way."""
+        return _learned(request, part, self.champion)
+
+
+def tried(request: Request) -> Trial:
+    """Cut the rows, and try what is to be made on the last of them."""
+    if request.onset is None:
+        block = length(request.compare, request.times)
+        cut = cut_of(request.times, block, champion_cut=request.champion_cut)
+        return _judged(request, first=0, cut=cut, block=block, champion=None)
+    onset = int(np.searchsorted(request.times, request.onset))
+    since = request.times[onset:]
+    block = length(request.alarm, since)
+    cut = onset + cut_of(since, block)
+    blocks = len(np.unique(request.times[cut:] // block))
+    if blocks < MIN_BLOCKS and request.champion is not None:
+        return _judged(request, first=onset, cut=cut, block=block, champion=request.champion)
+    windows = sorted({0, max(onset, len(request.times) - MOST_SINCE_ONSET)})
+    trials = [
+        _judged(request, first=first, cut=cut, block=block, champion=None) for first in windows if first < cut
+    ]
+    if not trials:
+        return _judged(request, first=0, cut=cut, block=block, champion=None)
+    best = min(trials, key=lambda trial: trial.judgement.candidate)
+    return replace(best, metrics={**best.metrics, "since_onset": float(best.first > 0)})
+
+
+def _learned(request: Request, part: slice, champion: bytes | None) -> Fitted:
+    """A model of some of the rows: the champion recalibrated where one is given, else a new one."""
+    rows, labels = request.rows[part], request.labels[part]
+    if champion is not None:
+        return recalibrate(champion, request.task, rows, labels)
+    return fit(
+        request.algorithm,
+        request.task,
+        rows,
+        labels,
+        categories=request.categories,
+        outputs=request.outputs,
+        seed=request.seed,
+    )
+
+
+def _judged(request: Request, *, first: int, cut: int, block: int, champion: bytes | None) -> Trial:
+    """What the gate says of a forerunner fitted to the rows before the cut, on those after it."""
+    rows, labels, times = request.rows[cut:], request.labels[cut:], request.times[cut:]
+    metrics = {"rows": float(len(request.rows) - first), "validation_rows": float(len(rows))}
+    if not len(rows):
+        nothing = np.zeros(0)
+        judgement = judge(times, block, nothing, constant=nothing)
+        return Trial(
+            first=first, cut=cut, block=block, champion=champion, judgement=judgement, metrics=metrics
+        )
+    before = slice(first, cut)
+    scores = _learned(request, before, champion).scores(rows)
+    simplest = prior_of(
+        request.task, request.labels[before], features=rows.shape[1], outputs=request.outputs
+    ).scores(rows)
+    mine = losses(request.objective, scores, labels)
+    constant = losses(request.objective, simplest, labels)
+    beside = None
+    # A champion that was made from some of these rows would be flattered by them.
+    seen = request.champion_cut is not None and times[0] < request.champion_cut
+    if request.champion is not None and not seen:
+        beside = losses(request.objective, _answers(request.champion, rows), labels)
+    auto = independent(times, mine)
+    unit = request.compare if request.onset is None else request.alarm
+    if unit.of == "auto":
+        block = auto
+    errors = STANDARD_ERRORS if request.onset is None else 0.0
+    judgement = judge(times, block, mine, constant=constant, champion=beside, seen=seen, errors=errors)
+    metrics |= _numbers(judgement) | quality(request.task, scores, labels) | {"unit": float(auto)}
+    metrics |= _claim(request, auto, times, labels, mine)
+    return Trial(first=first, cut=cut, block=block, champion=champion, judgement=judgement, metrics=metrics)
+
+
+def _answers(artifact: bytes, rows: FloatArray) -> FloatArray:
+    model = Model.load(artifact, digest=digest_of(artifact))
+    return model.run(rows.astype(np.float32)).astype(np.float64)
+
+
+def _numbers(judgement: Judgement) -> dict[str, float]:
+    numbers = {"validation_blocks": float(judgement.blocks), "loss": judgement.candidate}
+    for name, against in (("constant", judgement.constant), ("champion", judgement.champion)):
+        if against is not None:
+            told = asdict(against)
+            numbers[f"{name}_loss"] = told["other"]
+            numbers[f"{name}_difference"] = told["mean"]
+            numbers[f"{name}_error"] = told["error"]
+    return numbers
+
+
+def _claim(
+    request: Request, auto: int, times: IntArray, labels: FloatArray, mine: FloatArray
+) -> dict[str, float]:
+    """What the detector of an alarm holds the version to, as metrics; nothing with too little to claim."""
+    units = gathered(numbered(request.alarm, times, auto=auto), rows=ROWS)
+    sizes = np.bincount(units)
+    means, sums = np.bincount(units, weights=mine) / sizes, np.bincount(units, weights=labels)
+    excesses = [
+        mean - hindsight(request.objective, outputs=request.outputs, rows=size, labels=total)
+        for mean, size, total in zip(means.tolist(), sizes.tolist(), sums.tolist(), strict=True)
+    ]
+    claim = accept(excesses)
+    return {} if claim is None else claim.metrics()
