@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from penstock.contracts import records as r
 from penstock.contracts.records import Alarm, Pending, Purpose, RetrainRequested, Source
 from penstock.governor.domain.governed import ALARM
 from penstock.governor.domain.table import Move
@@ -61,6 +62,7 @@ def ask_for_alarm(desk: Desk, alarm: Alarm) -> None:
     now = desk.governed.state.now
     if now is None:
         raise TypeError("an alarm has an event time")
+    challenger = desk.governed.state.challenger
     budget = desk.governed.pipeline.policy.retrain.at_most
     kept = tuple(time for time in desk.governed.state.retrains if time > now - budget.per)
     desk.governed = desk.governed.but(
@@ -72,6 +74,10 @@ def ask_for_alarm(desk: Desk, alarm: Alarm) -> None:
         salt="",
         queue=(),
     )
+    if challenger is not None:
+        desk.route(
+            r.Rejected, challenger.version, "gives way to what the alarm asks for", causes=(alarm.source,)
+        )
     # What the champion's own lane would do now; where that is this one, the first of the spec.
     lanes = desk.governed.pipeline.lanes
     own = desk.governed.lane_of(alarm.version)
