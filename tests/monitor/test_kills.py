@@ -25,6 +25,7 @@ from penstock.monitor.task import MonitorTask
 from penstock.runtime.broker import Record, TopicPartition
 from penstock.runtime.catalog import Names
 from penstock.runtime.fold import read_range
+from penstock.runtime.kafka import KafkaBroker
 from penstock.runtime.serve import CONFLICT
 from penstock.runtime.topics import topics
 from tests.monitor.toy import ToyCore, firsts, summary
@@ -44,6 +45,7 @@ class Monitors:
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self.names = Names(prefix)
+        self._bootstrap = bootstrap
         self.world = KafkaWorld(prefix, bootstrap)
         self.broker = self.world.broker
         self.broker.create(topics(prefix))
@@ -86,9 +88,13 @@ class Monitors:
         return firsts(self.evidence)
 
     def records(self, topic: str) -> list[Record]:
-        """All that is committed on a topic."""
-        ranges = self.broker.ends(self._partitions(topic))
-        return [record for records in read_range(self.broker, ranges) for record in records]
+        """All that is committed on a topic; by clients that know of no broker before a restart."""
+        broker = KafkaBroker(self._bootstrap)
+        try:
+            ranges = broker.ends(self._partitions(topic))
+            return [record for records in read_range(broker, ranges) for record in records]
+        finally:
+            broker.close()
 
     def uncommitted(self) -> int:
         """How many summaries the group has not committed past."""
