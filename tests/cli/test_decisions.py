@@ -171,6 +171,12 @@ def test_why_of_a_rollback_is_told_down_to_the_offsets(
     assert told.rstrip("\n") == (GOLDEN / "why.txt").read_text(encoding="utf-8").rstrip("\n")
 
 
+def test_the_page_shows_what_why_prints() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "decisions.md").read_text(encoding="utf-8")
+    [tree] = re.findall(r"^```\n(RolledBack .*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert masked(tree) == (GOLDEN / "why.txt").read_text(encoding="utf-8")
+
+
 def test_why_of_anything_leads_to_the_log(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     for word in (
         "1",

@@ -56,6 +56,7 @@ class ControlLog:
         self._codec = known_codec(broker, names)
         self._read: dict[str, list[Entry[Any]]] = {}
         self._places: dict[str, dict[Source, Entry[Any]]] = {}
+        self._begun: dict[str, int] | None = None
 
     def all(self, topic: str) -> list[Entry[Any]]:
         """Everything on a topic, by its short name; what this build cannot read is left out."""
@@ -81,8 +82,11 @@ class ControlLog:
 
     def begun(self, pipeline: str) -> int | None:
         """Event time of a pipeline's first time block with an outcome: where its days are counted from."""
-        beats = self.of("evidence", Heartbeat)
-        return next((beat.event.begun for beat in beats if beat.event.pipeline == pipeline), None)
+        if self._begun is None:
+            beats = self.of("evidence", Heartbeat)
+            # The first of each pipeline: the later ones say the same.
+            self._begun = {beat.event.pipeline: beat.event.begun for beat in reversed(beats)}
+        return self._begun.get(pipeline)
 
     def at(self, place: Source) -> Entry[Any] | None:
         """What stands there; None where it is gone, or nobody can read it.
