@@ -49,13 +49,18 @@ class Catalog:
     Building it reads both topics to their ends and writes the schemas of this build that are missing; those
     of rows follow as soon as they are used, where `apply` was of another build.
 
+    Args:
+        broker: where they are.
+        names: of its topics.
+        codec: learns them; one of its own where none is given.
+
     Raises:
         Unavailable: no broker answers, or its topics are not there yet.
     """
 
-    def __init__(self, broker: Broker, names: Names) -> None:
+    def __init__(self, broker: Broker, names: Names, *, codec: Codec | None = None) -> None:
         self.names = names
-        self.codec = Codec()
+        self.codec = codec or Codec()
         self.pipelines: dict[str, Pipeline] = {}
         """In force now, by name."""
         self.control = broker.topics().get(names.of("pipelines"), 0)

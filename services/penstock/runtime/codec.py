@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import operator
 import types
 import typing
 from enum import StrEnum
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row")
 _NAMESPACE: Final = "penstock"
+_REMEMBERED: Final = 20_000
 
 
 class UnknownSchema(NotYet):
@@ -107,13 +109,17 @@ class Decoded(NamedTuple):
 class Codec:
     """All schemas one process knows: those it was built with, and those it learned from the log.
 
+    Args:
+        memory: the last payloads and what they are; codecs that share one read each record once between them.
+
     >>> codec = Codec()
     >>> label = records.Label(id="UA-1545", time=0, label=1.0)
     >>> codec.decode(codec.encode(label)).value == label
     True
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, memory: dict[bytes, Decoded] | None = None) -> None:
+        self._memory = memory
         self._own: dict[str, tuple[Schema, Callable[[Any], Mapping[str, Any]]]] = {}
         self._readers: dict[bytes, Callable[[bytes], Decoded]] = {}
         self._writers: dict[tuple[str, str, str], RowCodec[Any]] = {}
@@ -138,11 +144,19 @@ class Codec:
             Invalid: not decodable.
             UnknownSchema: nothing is known of its fingerprint.
         """
+        memory = self._memory
+        if memory is not None and (known := memory.get(payload)) is not None:
+            return known
         fingerprint = fingerprint_of(payload, largest=LARGEST_OWN)
         read = self._readers.get(fingerprint)
         if read is None:
             raise UnknownSchema(fingerprint)
-        return read(payload)
+        decoded = read(payload)
+        if memory is not None:
+            if len(memory) >= _REMEMBERED:
+                memory.clear()
+            memory[payload] = decoded
+        return decoded
 
     def learn(self, text: bytes | str) -> None:
         """Take in a schema from the log; ones this build has no class for are left alone.
@@ -251,12 +265,25 @@ def _unbuilder(kind: Any) -> Callable[[Any], Any]:
     if origin in (typing.Union, types.UnionType):
         plain = _unbuilder(next(each for each in typing.get_args(kind) if each is not types.NoneType))
         return _same if plain is _same else lambda value: None if value is None else plain(value)
-    if origin is tuple:
+    if origin is tuple:  # which is written as it is
         item = _unbuilder(typing.get_args(kind)[0])
         return _same if item is _same else lambda values: [item(each) for each in values]
     if dataclasses.is_dataclass(kind):
-        fields = [(name, _unbuilder(hint)) for name, hint in typing.get_type_hints(kind).items()]
-        return lambda event: {name: plain(getattr(event, name)) for name, plain in fields}
+        hints = typing.get_type_hints(kind)
+        if len(hints) < 2:  # noqa: PLR2004 - of one attribute its getter gives no tuple
+            [(name, hint)] = hints.items()
+            plain = _unbuilder(hint)
+            return lambda event: {name: plain(getattr(event, name))}
+        names, values = tuple(hints), operator.attrgetter(*hints)
+        needed = [(name, plain) for name, hint in hints.items() if (plain := _unbuilder(hint)) is not _same]
+
+        def parts(event: Any) -> dict[str, Any]:
+            record = dict(zip(names, values(event), strict=True))
+            for name, plain in needed:
+                record[name] = plain(record[name])
+            return record
+
+        return parts
     return _same
 
 

@@ -104,8 +104,8 @@ class Drive:
             progress: is told after each step how many arrivals there were so far.
         """
         scores = Scores(first_of_each_id(rows), rows=len(rows), outputs=self.pipeline.outputs)
-        base = base_block(self.pipeline.policy, horizon=self.pipeline.labels.horizon)
-        length = step_length(self.pipeline, base, rows)
+        horizon = self.pipeline.labels.horizon
+        length = step_length(rows, base=base_block(self.pipeline.policy, horizon=horizon), horizon=horizon)
         count = 0
         with _few_collections(), judged_here():
             self.clock.now = fed[0].time

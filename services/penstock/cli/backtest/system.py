@@ -20,6 +20,7 @@ from penstock.monitor.task import MonitorTask
 from penstock.registry.task import RegistryTask
 from penstock.runtime.broker import Broker
 from penstock.runtime.catalog import Catalog, Names
+from penstock.runtime.codec import Codec, Decoded
 from penstock.runtime.loop import Loop, Task
 from penstock.runtime.memory import Desk, MemoryBroker
 from penstock.runtime.telemetry import Telemetry, off
@@ -77,11 +78,12 @@ class MemorySystem:
         self._tasks = dict(tasks)
         self._telemetry = telemetry
         self._workers: dict[str, _Worker] = {}
+        self._memory: dict[bytes, Decoded] = {}
 
     def restart(self, name: str) -> None:
         """A new process in the same slot: the old one is fenced, what it had in hand is lost."""
         desk = Desk(self.broker)
-        catalog = Catalog(desk, self.names)
+        catalog = Catalog(desk, self.names, codec=Codec(memory=self._memory))
         loop = Loop(
             self._tasks[name](catalog, desk),
             desk,
