@@ -15,9 +15,12 @@ from typing import Final, NamedTuple
 from penstock.monitor.domain.adwin import Adwin
 
 STATISTICS: Final = ("mean", "square")
-_REFERENCE = 100  # row blocks of the reference that a window begins with
+_REFERENCE = (
+    200  # row blocks of the reference that a window begins with: 10,000 rows, as it was measured with
+)
 _NEWEST = 0.125  # share of the newest row block in what counts as recent: the last eight or so
 _AWAY = 1.0  # spreads of the reference; within it there is nothing to warn of
+_BACK = 0.5  # well within it: so that noise around its edge is neither over nor new
 
 
 class Value(NamedTuple):
@@ -76,7 +79,7 @@ def followed(channels: Channels, values: Sequence[Value], delta: float) -> tuple
 
     >>> channels, changes = followed(begun(0.002), [Value(row, 4.0, 0.1) for row in range(30)], 0.002)
     >>> [(change.row, change.away, change.statistic) for change in changes]
-    [(8, True, 'mean')]
+    [(7, True, 'mean')]
     """
     windows = Adwin.load(channels.mean, delta=delta), Adwin.load(channels.square, delta=delta)
     update_mean, update_square = windows[0].update, windows[1].update
@@ -98,8 +101,8 @@ def followed(channels: Channels, values: Sequence[Value], delta: float) -> tuple
                 changes.append(Change(row, away=True, statistic=warned, before=before, after=recent[which]))
             continue
         which = STATISTICS.index(warned)
-        level = windows[which].mean
-        if max(abs(recent[which]), abs(level)) <= _AWAY:
+        if abs(recent[which]) <= _BACK:
+            level = windows[which].mean
             changes.append(Change(row, away=False, statistic=warned, before=level, after=recent[which]))
             warned = None
     after = Channels(

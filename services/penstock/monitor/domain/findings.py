@@ -1,4 +1,4 @@
-"""What was found and is not yet said: evidence waits for the heartbeat that closes its block."""
+"""What was found and is not yet said: evidence waits for the end of a block, which dates it."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ partitions have passed an end by the horizon; at each end, in this order:
     2. the day is closed: quality
     3. the alarm unit is closed: performance
     4. the compare unit is closed: lanes and versions
-    5. where 3 happened, everything found since the last time is told, then the heartbeat
+    5. where one was closed, everything found since the last time is told; after 3, then the heartbeat
 
-Holes and the drift of features have no event time of their own and are told at the next heartbeat.
+Holes and the drift of features have no event time of their own and are told the next time.
 """
 
 from __future__ import annotations
@@ -156,8 +156,9 @@ class _Session:
         """Do what is due at an end of a block."""
         while self.state.waiting and self.state.waiting[0].end == end:
             self._grow(self.state.waiting[0])  # 1.
-        if block := self._closed("day", end):  # 2.
-            self._find(measured(block, self._counting(block), self._place))
+        day = self._closed("day", end)
+        if day:  # 2.
+            self._find(measured(day, self._counting(day), self._place))
         alarm = self._closed("alarm", end)
         if alarm:  # 3.
             guards, findings = watched(
@@ -165,16 +166,19 @@ class _Session:
             )
             self.state = replace(self.state, guards=guards)
             self._find(findings)
-        if block := self._closed("compare", end):  # 4.
+        compare = self._closed("compare", end)
+        if compare:  # 4.
             contests, findings = compared(
-                *(self.state.contests, block, self._counting(block), self._calendar),
+                *(self.state.contests, compare, self._counting(compare), self._calendar),
                 policy=self._policy.compare,
                 cause=self._place,
             )
             self.state = replace(self.state, contests=contests)
             self._find(findings)
-        if alarm:  # 5.
-            self._tell(alarm.end)
+        if day or alarm or compare:  # 5.
+            self._tell(end)
+        if alarm:
+            self._beat(end)
 
     def _grow(self, block: Block) -> None:
         state, alarm = self.state, self._in_force(self._policy.alarm.block, block)
@@ -208,14 +212,18 @@ class _Session:
         self.state = replace(self.state, findings=(*self.state.findings, *findings))
 
     def _tell(self, end: int) -> None:
-        """Everything that was found, then the heartbeat."""
+        state, time = self.state, end + self._calendar.horizon
+        self.evidence += told(
+            state.findings, pipeline=self._world.pipeline.name, time=time, ordinal=state.ordinal
+        )
+        self.state = replace(state, findings=(), ordinal=state.ordinal + len(state.findings))
+
+    def _beat(self, end: int) -> None:
         state, name, time = self.state, self._world.pipeline.name, end + self._calendar.horizon
-        self.evidence += told(state.findings, pipeline=name, time=time, ordinal=state.ordinal)
-        ordinal = state.ordinal + len(state.findings)
         heartbeat = Heartbeat(
-            id=derived_id(name, Heartbeat.__name__, "", time, ordinal),
+            id=derived_id(name, Heartbeat.__name__, "", time, state.ordinal),
             pipeline=name,
-            ordinal=ordinal,
+            ordinal=state.ordinal,
             time=time,
             causes=(self._place,),
             begun=end if state.begun is None else state.begun,
@@ -228,4 +236,4 @@ class _Session:
             ),
         )
         self.evidence.append(heartbeat)
-        self.state = replace(state, findings=(), ordinal=ordinal + 1, sealed=end)
+        self.state = replace(state, ordinal=state.ordinal + 1, sealed=end)

@@ -40,7 +40,7 @@ class State:
         guards: detectors, by version.
         contests: comparisons.
         drift: of features.
-        findings: that wait for the next heartbeat.
+        findings: that wait to be told.
         ordinal: of the next evidence.
     """
 
