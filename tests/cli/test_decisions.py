@@ -221,6 +221,21 @@ def test_the_first_decision_leads_to_the_pipeline_that_was_applied_even_when_tha
     assert output(capsys, "why", first.id) == before
 
 
+def test_what_leads_to_two_things_is_told_where_it_is_met_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = tell()
+    show(story, monkeypatch)
+    [back] = story.decided(r.RolledBack)
+    twice = replace(back, id="twice", causes=(back.causes[0], back.causes[1], back.causes[1]))
+    story.write("decisions", twice)
+    lines = text(capsys, "why", "twice").splitlines()
+    [first, again] = [number for number, line in enumerate(lines) if "VersionsCompared" in line]
+    assert lines[again].endswith(", see above")
+    assert "Summary" not in lines[again + 1]
+    assert first < again < next(number for number, line in enumerate(lines) if "Heartbeat" in line)
+
+
 def test_a_cause_that_is_gone_is_said_to_be(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,21 +62,21 @@ class Chains:
         if place in self._seen:
             return Link(place=place, event=event, day=day, label=label, seen=True)
         self._seen.add(place)
-        causes = [self._at(cause) for cause in getattr(event, "causes", ())]
+        undone = self._undone(entry)
+        found = [(cause, self.log.at(cause)) for cause in getattr(event, "causes", ())]
         # What was seen before how far it was seen: the comparison, then the heartbeat that let it count.
-        causes.sort(key=lambda link: isinstance(link.event, r.Heartbeat))
+        found.sort(key=lambda cause: cause[1] is not None and isinstance(cause[1].event, r.Heartbeat))
+        causes = [
+            Link(place=where, event=None) if cause is None else self.of(cause) for where, cause in found
+        ]
         return Link(
             place=place,
             event=event,
             day=day,
             label=label,
             notes=tuple(self._notes(event)),
-            causes=(*self._undone(entry), *causes),
+            causes=(*undone, *causes),
         )
-
-    def _at(self, place: r.Source) -> Link:
-        entry = self.log.at(place)
-        return Link(place=place, event=None) if entry is None else self.of(entry)
 
     def _undone(self, entry: Entry[Any]) -> list[Link]:
         """The promotion that a rollback took back."""

@@ -67,7 +67,7 @@ def row(line: dict[str, Any]) -> dict[str, object]:
         "version": line["version"],
         "lane": line["lane"],
         "stage": line["stage"],
-        "since": line["since"] or "the beginning",
+        "since": line["since"] or ("the beginning" if line["stage"] == "champion" else None),
         "rows": line["rows"],
         "trained from": line["trained_from"] or ("the beginning" if learned else None),
         "trained until": line["trained_until"],
