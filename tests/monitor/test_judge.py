@@ -105,7 +105,7 @@ def told_whole(rows: Sequence[Row] = STORY) -> list[Evidence]:
     return told(whole, KNOWN)[1]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_however_rows_come_in_summaries_the_evidence_is_the_same(data: st.DataObject) -> None:
     chains = []
@@ -285,8 +285,8 @@ def test_units_of_rows_take_blocks_together_until_they_have_enough() -> None:
     assert [(each.sealed, each.rows) for each in evidence if isinstance(each, Heartbeat)] == [(60_000, 25)]
 
 
-def test_auto_is_a_day_until_a_trained_version_says_what_is_enough() -> None:
-    auto = pipeline(alarm={}, compare={})
+def test_auto_goes_by_the_first_training_until_a_trained_version_says_what_is_enough() -> None:
+    auto = pipeline(alarm={}, compare={}, first_training="100d")
     rows = [replace(row, losses={0: 0.5}) for row in hourly(5 * 24, {}, rows=2)]
     events = [registered(0, asked=None), registered(1, asked=DAY, metrics={"unit": 6 * HOUR})]
     chain = list(summaries(rows, [], of=auto))

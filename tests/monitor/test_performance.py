@@ -109,8 +109,8 @@ def test_an_archived_version_is_left_alone_and_begins_anew_when_it_comes_back() 
 def test_the_claim_of_a_holdout_holds_on_rows_like_it(rows: int) -> None:
     rng = np.random.default_rng(5)
     false = 0
-    for _ in range(5):
-        probabilities = np.clip(rng.beta(2, 4, size=rows * 24 * 90), 0.02, 0.98)
+    for _ in range(3):
+        probabilities = np.clip(rng.beta(2, 4, size=rows * 24 * 60), 0.02, 0.98)
         labels = (rng.random(len(probabilities)) < probabilities).astype(float)
         losses = -np.where(labels == 1, np.log(probabilities), np.log1p(-probabilities))
         times = np.arange(len(losses)) * (HOUR // rows)
@@ -132,7 +132,7 @@ def test_the_claim_of_a_holdout_holds_on_rows_like_it(rows: int) -> None:
             for time, loss, label in zip(times[held:], losses[held:], labels[held:], strict=True)
         ]
         false += len([each for each in alarms(stream, events) if isinstance(each, PerformanceDegraded)])
-    units = 5 * 70 * 24 * rows / max(rows, 12)
+    units = 3 * 40 * 24 * rows / max(rows, 12)
     assert false <= units / 1000, "the average run length is the promise"
 
 

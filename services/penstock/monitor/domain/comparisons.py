@@ -198,7 +198,7 @@ def _evidence(process: EProcess | None) -> float:
     """The logarithm of the e-value; where clipping has made the claim void, there is none for it."""
     if process is None:
         return 0.0
-    return process.log_e if process.conclusive else min(process.log_e, 0.0)
+    return process.log_e if process.conclusive else 0.0
 
 
 def _finding(

@@ -194,7 +194,9 @@ class _Session:
         )
 
     def _in_force(self, unit: EvidenceUnit, block: Block) -> EvidenceUnit:
-        return in_force(unit, self._calendar, block.start)
+        length = block.end - block.start
+        before = -(-self._policy.first_training // (100 * length)) * length
+        return in_force(unit, self._calendar, block.start, before=before)
 
     def _closed(self, name: Literal["day", "alarm", "compare"], end: int) -> Block | None:
         """The open unit of this name, if it is complete; it is open no more."""

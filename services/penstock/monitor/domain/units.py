@@ -1,8 +1,8 @@
 """Units of evidence: consecutive base blocks taken together until they are one observation.
 
 A duration makes aligned spans of event time; so many rows, consecutive blocks until they hold that many with
-a label. `auto` is a day until there is a trained version, and from the day on which that counts what its
-manifest found to be long enough.
+a label. `auto` is a hundredth of what the first training waits for until there is a trained version, so that
+time passes often enough on any scale; as soon as that counts, it is what its manifest found long enough.
 """
 
 from __future__ import annotations
@@ -19,16 +19,24 @@ DAY: Final = 86_400_000
 DAILY: Final = EvidenceUnit(of="time", size=DAY)
 
 
-def in_force(unit: EvidenceUnit, calendar: Calendar, start: int) -> EvidenceUnit:
-    """The unit of a block that starts then: a duration or so many rows, never auto."""
+def in_force(unit: EvidenceUnit, calendar: Calendar, start: int, *, before: int) -> EvidenceUnit:
+    """The unit of a block that starts then: a duration or so many rows, never auto.
+
+    Args:
+        unit: as the policy has it.
+        calendar: of the versions.
+        start: event time.
+        before: length of an automatic unit while nothing is known of the stream, milliseconds.
+    """
     if unit.of != "auto":
         return unit
+    unknown = EvidenceUnit(of="time", size=before)
     first = calendar.first_trained
     if first is None or first.asked is None or not (size := int(first.metrics.get("unit", 0))):
-        return DAILY
-    # At midnight, so that no unit of the one kind reaches into one of the other.
-    begins = -time_block(-(first.asked + calendar.horizon), DAY)
-    return EvidenceUnit(of="time", size=size) if start >= begins else DAILY
+        return unknown
+    # Where a unit of the one kind ends, so that it does not reach into one of the other.
+    begins = -time_block(-(first.asked + calendar.horizon), before)
+    return EvidenceUnit(of="time", size=size) if start >= begins else unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Which versions count on a block, and which one was the champion: lifecycle events, pinned in event time.
 
-What a decision changes takes hold a horizon after the decision's own event time, whenever the monitor learns
-of it: by then the rows were scored under the new route, and no evidence of the block was given yet.
+What a decision changes takes hold at an event time that follows from the decision's own, whenever the monitor
+learns of it. A version counts a horizon after it was asked for: by then it scores every row. A champion is
+one from the decision on: its blocks are judged a horizon after they end, when it has long been heard of.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ class Calendar:
             (staging.epoch, version)
             for version, life in self.lives.items()
             for staging in life.stagings
-            if staging.stage is VersionStage.CHAMPION and _effective(staging.time, self.horizon) <= start
+            if staging.stage is VersionStage.CHAMPION and (staging.time is None or staging.time <= start)
         )
         if not crowned:
             return None, None
