@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from penstock.governor.task import GovernorTask
-from penstock.ingest.service import TASKS
+from penstock.cli.backtest.system import TASKS, MakeTask, MemorySystem
 from penstock.kernel.pipeline import Pipeline
-from penstock.registry.task import RegistryTask
-from penstock.runtime.broker import Broker, Message, Topic
-from penstock.runtime.catalog import Catalog, Names, apply_messages
+from penstock.runtime.broker import Message, Topic
+from penstock.runtime.catalog import apply_messages
 from penstock.runtime.codec import Codec
-from penstock.runtime.loop import Loop, Task, settle
+from penstock.runtime.loop import Task
 from penstock.runtime.memory import MemoryBroker
 from penstock.runtime.telemetry import off
 from penstock.runtime.topics import topics
-from penstock.trainer.inline import Inline
-from penstock.trainer.task import TrainerTask
 
 PREFIX = "penstock."
 DAY = 86_400_000
 HOUR = 3_600_000
 
-MakeTask = Callable[[Catalog, Broker], Task]
-
+# What can do without rows that were scored; the rest is in TASKS.
 ALL: dict[str, MakeTask] = {
-    **TASKS,
-    "governor": GovernorTask,
-    "trainer": lambda catalog, broker: TrainerTask(catalog, broker, Inline()),
-    "registry": RegistryTask,
+    name: make for name, make in TASKS.items() if name not in ("inference", "monitor")
 }
 
 CHURN: dict[str, object] = {
@@ -57,11 +49,11 @@ class System:
     ) -> None:
         self.now = 4_000_000_000_000  # later than any event time here: no record is from the future
         self.broker = broker(now=self._tick)
-        self.names = Names(PREFIX)
         self.codec = Codec()
+        self._learned = 0
         self.broker.create(topics(PREFIX))
-        self._makers = dict(tasks or ALL)
-        self._loops: dict[str, Loop] = {}
+        self._system = MemorySystem(self.broker, prefix=PREFIX, tasks=tasks or ALL, telemetry=off)
+        self.names = self._system.names
 
     def _tick(self) -> int:
         self.now += 1
@@ -82,27 +74,18 @@ class System:
 
     def restart(self, name: str) -> None:
         """A new process in the same slot: the old one is fenced, what it had in hand is lost."""
-        catalog = Catalog(self.broker, self.names)
-        self._loops[name] = Loop(
-            self._makers[name](catalog, self.broker),
-            self.broker,
-            service=name,
-            prefix=PREFIX,
-            slot="0",
-            telemetry=off(),
-        )
+        self._system.restart(name)
 
     def settle(self) -> None:
         """Run until nobody has anything to do."""
-        for name in self._makers:
-            if name not in self._loops:
-                self.restart(name)
-        settle([loop.step for loop in self._loops.values()])
+        self._system.settle()
 
     def step(self, name: str) -> bool:
-        if name not in self._loops:
-            self.restart(name)
-        return self._loops[name].step()
+        """One round of one task; whether anything was done."""
+        return self._system.step(name)
+
+    def task(self, name: str) -> Task:
+        return self._system.task(name)
 
     def produce(self, topic: str, *records: Mapping[str, object] | bytes) -> None:
         """JSON records, or bytes as they are."""
@@ -117,6 +100,8 @@ class System:
         ]
 
     def decode(self, payload: bytes) -> Any:
-        for record in self.broker.records("penstock.schemas"):
+        schemas = self.broker.records("penstock.schemas")
+        for record in schemas[self._learned :]:
             self.codec.learn(record.value or b"")
+        self._learned = len(schemas)
         return self.codec.decode(payload).value

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 ROWS: Final = 10
 """Labelled rows that a unit needs; a block with fewer is taken together with the next ones. Measured: 5 to 10
 find a fault equally fast, 20 miss it on a slow stream, and single rows are noise."""
-UNITS: Final = 20
-"""Units that a claim needs; with fewer, their spread is a guess and there is no detector."""
+UNITS: Final = 10
+"""Units that a claim needs, one for each batch; with fewer there is no error to speak of, and no detector."""
 _SPREADS: Final = 3.0  # an excess further from the mean counts as so far: six spreads fill [0, 1]
 _BATCHES: Final = 10
 _QUANTILE: Final = 1.833  # Student's t with 9 degrees of freedom, 95%
@@ -93,7 +93,7 @@ def accept(excesses: Sequence[float]) -> Accepted | None:
     >>> claim = accept([0.1, -0.1, 0.0, 0.05] * 30)
     >>> round(claim.mean, 4), round(claim.spread, 4), round(claim.p0, 3)
     (0.0125, 0.0743, 0.5)
-    >>> accept([0.1] * 19) is None
+    >>> accept([0.1, 0.2] * 4) is None
     True
     """
     if len(excesses) < UNITS:

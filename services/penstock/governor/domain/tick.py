@@ -81,23 +81,37 @@ def _alarm(desk: Desk) -> None:
     """Begin to answer an alarm of the champion, and train where it is due."""
     governed = desk.governed
     state = governed.state
-    if state.champion is None or state.now is None:
+    failing = _failing(governed)
+    if failing is None or state.now is None:
         return
-    champion = governed.known(state.champion)
-    answered = state.alarm is not None and state.alarm.version == state.champion
-    if not answered and champion is not None and champion.onset is not None and champion.alarmed is not None:
+    answered = state.alarm is not None and state.alarm.version == failing.version
+    if not answered and failing.onset is not None and failing.alarmed is not None:
         alarm = r.Alarm(
-            version=champion.version,
+            version=failing.version,
             time=state.now,
-            onset=champion.onset,
+            onset=failing.onset,
             rows=state.rows,
             stage=0,
-            source=champion.alarmed,
+            source=failing.alarmed,
         )
         desk.governed = governed.but(alarm=alarm)
     alarm_now = desk.governed.state.alarm
     if alarm_now is not None and _free(desk.governed) and training.alarm_due(desk.governed):
         training.ask_for_alarm(desk, alarm_now)
+
+
+def _failing(governed: Governed) -> r.Known | None:
+    """The version whose alarms are answered: the champion.
+
+    Version 0 was accepted with nothing and cannot fail. Where it serves, since what was trained did harm, the
+    newest trained version stands for what has to be done better.
+    """
+    state = governed.state
+    champion = None if state.champion is None else governed.known(state.champion)
+    if champion is None or champion.purpose is not r.Purpose.BASELINE:
+        return champion
+    routed = [each for each in state.versions if each.version in state.shadows]
+    return max(routed, key=lambda each: each.version, default=champion)
 
 
 def _free(governed: Governed) -> bool:
