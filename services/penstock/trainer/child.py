@@ -1,6 +1,6 @@
 """The child of `Worker`: ``python -m penstock.trainer.child`` takes jobs from stdin and answers on stdout.
 
-It ends when stdin does, even in the middle of a job: then whoever asked is gone.
+It ends when stdin does, even in the middle of a job or of its own start: then whoever asked is gone.
 """
 
 from __future__ import annotations
@@ -9,14 +9,35 @@ import os
 import queue
 import signal
 import threading
+from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
 
 from penstock.kernel.units import EvidenceUnit
-from penstock.trainer.inline import attempt
-from penstock.trainer.request import Request
+from penstock.trainer.request import Failed, Request, Result
 from penstock.trainer.wire import read_request, write_outcome
+
+Attempt = Callable[[Request], Result | Failed]
+
+
+def serve(load: Callable[[], Attempt]) -> None:
+    """Answer job after job until there is nobody to answer.
+
+    Args:
+        load: takes its time to get ready, and gives what does a job.
+    """
+    # Whoever asked decides when this ends, also when somebody presses Ctrl-C in their terminal.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    jobs: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    # Not sys.stdin: the interpreter cannot end properly while a thread waits for that.
+    asked = os.fdopen(os.dup(0), "rb")
+    threading.Thread(target=_take, args=(asked, jobs), daemon=True).start()
+    attempt = load()
+    while True:
+        write_outcome(answers, attempt(jobs.get()))
 
 
 def _take(stream: BinaryIO, jobs: queue.SimpleQueue[Request]) -> None:
@@ -27,8 +48,10 @@ def _take(stream: BinaryIO, jobs: queue.SimpleQueue[Request]) -> None:
         os._exit(0)  # the only way to end a process whose main thread is in the middle of a fit
 
 
-def _warm_up() -> None:
-    """What libraries put off until their first use is done before a job waits for it."""
+def _ready() -> Attempt:
+    """Import the libraries, and have them do before a job waits what they put off until their first use."""
+    from penstock.trainer.inline import attempt  # noqa: PLC0415 - seconds; stdin is listened to meanwhile
+
     rows = np.linspace(-1.0, 1.0, 64).astype(np.float32).astype(np.float64)[:, None]
     for algorithm in ("hist_gradient_boosting", "logistic_regression"):
         attempt(
@@ -46,22 +69,8 @@ def _warm_up() -> None:
                 seed=0,
             )
         )
-
-
-def main() -> None:
-    """Answer job after job until there is nobody to answer."""
-    # Whoever asked decides when this ends, also when somebody presses Ctrl-C in their terminal.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
-    jobs: queue.SimpleQueue[Request] = queue.SimpleQueue()
-    # Not sys.stdin: the interpreter cannot end properly while a thread waits for that.
-    asked = os.fdopen(os.dup(0), "rb")
-    threading.Thread(target=_take, args=(asked, jobs), daemon=True).start()
-    _warm_up()
-    while True:
-        write_outcome(answers, attempt(jobs.get()))
+    return attempt
 
 
 if __name__ == "__main__":
-    main()
+    serve(_ready)
