@@ -68,17 +68,8 @@ def ask(args: argparse.Namespace, make: Make) -> int:
         catalog.close()
         pipelines = sorted(catalog.pipelines.values(), key=lambda each: each.name)
         pipeline = chosen(pipelines, args.pipeline).name
-        command = make(
-            {
-                "id": str(uuid.uuid4()),
-                "pipeline": pipeline,
-                "time": time.time_ns() // 1_000_000,
-                "operator": args.operator or _user(),
-                "reason": args.reason,
-            }
-        )
-        inbox = Inbox(broker, names, command)
-        write(broker, [catalog.control_message("commands", pipeline, command)])
+        command = make(asked(pipeline, operator=args.operator or _user(), reason=args.reason))
+        inbox = give(broker, catalog, command)
         if args.no_wait:
             _tell(args, inbox, None)
             return Exit.OK
@@ -90,6 +81,28 @@ def ask(args: argparse.Namespace, make: Make) -> int:
     if refused:
         raise Failure(refused, Exit.REFUSED)
     return Exit.OK
+
+
+def asked(pipeline: str, *, operator: str, reason: str) -> dict[str, Any]:
+    """What all commands have in common, of one that is asked for now."""
+    return {
+        "id": str(uuid.uuid4()),
+        "pipeline": pipeline,
+        "time": time.time_ns() // 1_000_000,
+        "operator": operator,
+        "reason": reason,
+    }
+
+
+def give(broker: Broker, catalog: Catalog, command: Command) -> Inbox:
+    """Write a command down; what will be written about it.
+
+    Raises:
+        Failure: it could not be written (6).
+    """
+    inbox = Inbox(broker, catalog.names, command)
+    write(broker, [catalog.control_message("commands", command.pipeline, command)])
+    return inbox
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from penstock.runtime.errors import Unavailable
@@ -9,7 +10,7 @@ from penstock.runtime.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from penstock.cli.demo.pace import Pace
+    from penstock.cli.demo.pace import Limit
     from penstock.runtime.broker import Broker, Message, Producer
 
 BATCH = 250
@@ -30,7 +31,9 @@ class Feed:
         pace: how far to go.
     """
 
-    def __init__(self, broker: Broker, times: Sequence[int], messages: Sequence[Message], pace: Pace) -> None:
+    def __init__(
+        self, broker: Broker, times: Sequence[int], messages: Sequence[Message], pace: Limit
+    ) -> None:
         self._broker = broker
         self._times = times
         self._messages = messages
@@ -43,6 +46,10 @@ class Feed:
     @property
     def total(self) -> int:
         return len(self._messages)
+
+    def sent_before(self, until: int | None) -> bool:
+        """Whether everything before an event time is in the log, or everything."""
+        return self.sent >= (self.total if until is None else bisect_left(self._times, until))
 
     def run(self) -> None:
         """Send everything; returns when it is in the log.

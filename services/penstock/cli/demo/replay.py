@@ -8,25 +8,22 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from penstock.cli.demo.asker import Asker
 from penstock.cli.demo.feed import Feed
 from penstock.cli.demo.flights import DAY_MS, START_MS, Flight, day_of
-from penstock.cli.demo.pace import Pace, Stopped
+from penstock.cli.demo.pace import AHEAD, Pace, Stopped
+from penstock.cli.demo.telling import Teller
 from penstock.cli.demo.view import Snapshot
 from penstock.cli.demo.watch import Watch
 from penstock.cli.exits import Exit, Failure
-from penstock.runtime.avro import Schema
-from penstock.runtime.broker import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable
 
+    from penstock.cli.demo.script import Script
     from penstock.cli.demo.view import View
-    from penstock.kernel.pipeline import Pipeline
-    from penstock.kernel.sources import Format
     from penstock.runtime.broker import Broker
     from penstock.runtime.catalog import Names
 
@@ -36,42 +33,6 @@ STUCK_SECONDS = 180.0
 """What has not moved for so long will not: longer than a killed broker and all services take to come back."""
 RATE_SECONDS = 5.0
 """The stretch over which the rate is shown."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Script:
-    """What is to be replayed, ready to be sent."""
-
-    flights: Sequence[Flight]
-    days: int
-    event_times: Sequence[int]
-    events: Sequence[Message]
-    label_times: Sequence[int]
-    labels: Sequence[Message]
-
-    @property
-    def end(self) -> int:
-        """The last event time of all."""
-        return max(self.event_times[-1], self.label_times[-1] if self.label_times else 0)
-
-
-def script(flights: Sequence[Flight], days: int, pipeline: Pipeline) -> Script:
-    """Messages in the order in which the world would have sent them."""
-    landed = sorted((flight.landed, flight.id, flight.label) for flight in flights if flight.label)
-    departures, arrivals = pipeline.events, pipeline.labels
-    return Script(
-        flights=flights,
-        days=days,
-        event_times=[flight.due for flight in flights],
-        events=_messages(departures.topic, departures.format, (flight.event for flight in flights)),
-        label_times=[when for when, _, _ in landed if when is not None],
-        labels=_messages(arrivals.topic, arrivals.format, (label for _, _, label in landed if label)),
-    )
-
-
-def _messages(topic: str, form: Format, records: Iterable[Mapping[str, Any]]) -> list[Message]:
-    schema = Schema(form.schema)
-    return [Message(topic, schema.header + schema.write(it), it["id"].encode()) for it in records]
 
 
 class Replay:
@@ -85,6 +46,7 @@ class Replay:
         grpc: the address of inference.
         view: shows how it goes.
         restarts: how many processes have died so far.
+        until: nothing of this event time or a later one is sent before the pace is opened.
     """
 
     def __init__(
@@ -97,17 +59,22 @@ class Replay:
         grpc: str,
         view: View,
         restarts: Callable[[], int],
+        until: int | None = None,
     ) -> None:
         self.script = script
         self._view = view
         self._restarts = restarts
-        self.pace = Pace(start=START_MS + DAY_MS, ahead=DAY_MS)
-        self.events = Feed(broker, script.event_times, script.events, self.pace)
-        self.labels = Feed(broker, script.label_times, script.labels, self.pace)
+        self.pace = Pace(
+            # The first block is judged a horizon after it ended.
+            start=START_MS + DAY_MS + script.horizon + script.unit + AHEAD,
+            first=START_MS + DAY_MS,
+            needed=script.needed,
+            until=until,
+        )
+        self.events = Feed(broker, script.event_times, script.events, self.pace.events)
+        self.labels = Feed(broker, script.label_times, script.labels, self.pace.labels)
         self.asker = Asker(grpc, pipeline, self._current)
-        self.watch = Watch(broker, names.of("summaries"), pipeline, self._judged)
-        self.judged = START_MS
-        """Event time up to which the system has judged."""
+        self.watch = Watch(broker, names, pipeline, script, self.pace, tell=Teller(view.tell).take)
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="replay")
         self._running: list[Future[None]] = []
         self._rates: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
@@ -154,9 +121,18 @@ class Replay:
                     f"nothing has moved for {STUCK_SECONDS:.0f} s, at {self.snapshot()}", Exit.TIMEOUT
                 )
 
-    @property
-    def all_sent(self) -> bool:
-        return self.events.sent == self.events.total and self.labels.sent == self.labels.total
+    def sent(self, until: int | None = None) -> bool:
+        """Whether everything before an event time is sent, or everything."""
+        return self.events.sent_before(until) and self.labels.sent_before(until)
+
+    def judged(self, until: int | None = None) -> bool:
+        """Whether everything before an event time, or everything, is judged as far as it can be.
+
+        Then the system waits for nothing but what comes next.
+        """
+        due = self.script.judged(until)
+        reached = due is None or (self.watch.now is not None and self.watch.now >= due)
+        return reached and not self.watch.waits
 
     def snapshot(self) -> Snapshot:
         """Where the replay stands."""
@@ -166,7 +142,7 @@ class Replay:
             self._rates.popleft()
         then, before = self._rates[0]
         return Snapshot(
-            day=max(day_of(self.judged), 0.0),
+            day=0.0 if (judged := self.watch.now) is None else day_of(judged),
             days=self.script.days,
             events=sent,
             events_total=self.events.total,
@@ -178,7 +154,9 @@ class Replay:
         )
 
     def _progress(self) -> object:
-        return self.events.sent, self.labels.sent, self.judged, self.asker.first_answer.is_set()
+        state = self.watch.state
+        taken = 0 if state is None else state.taken
+        return self.events.sent, self.labels.sent, taken, self.watch.waits, self.asker.first_answer.is_set()
 
     def _show(self) -> None:
         self._view.show(self.snapshot())
@@ -190,7 +168,3 @@ class Replay:
 
     def _current(self) -> Flight:
         return self.script.flights[max(self.events.sent - 1, 0)]
-
-    def _judged(self, watermark: int) -> None:
-        self.judged = watermark
-        self.pace.judged(watermark)

@@ -41,11 +41,11 @@ def log_answers(replay: Replay, gatherer: Gatherer) -> None:
 
 
 def settle(replay: Replay, broker: Broker, order: Sequence[Group]) -> None:
-    """Wait until each group in turn has read all there is, and the watermark has come to the end."""
+    """Wait until everything is judged, and each group in turn has read all there is."""
+    replay.until(replay.judged)
     for group in order:
         look = _Look(broker, group)
         replay.until(patiently(look.read_all), moving=look.left)
-    replay.until(lambda: replay.judged >= replay.script.end)
 
 
 class _Look:

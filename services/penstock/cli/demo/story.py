@@ -15,18 +15,21 @@ import os
 import time
 from bisect import bisect_right
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from penstock.broker.ports import free_port
 from penstock.cli.apply import apply
+from penstock.cli.demo import operator
+from penstock.cli.demo.fault import broken
 from penstock.cli.demo.flights import Flight, flights
 from penstock.cli.demo.gather import Gatherer
-from penstock.cli.demo.replay import Replay, script
+from penstock.cli.demo.replay import Replay
 from penstock.cli.demo.report import Report, Seen, account
+from penstock.cli.demo.script import script
 from penstock.cli.demo.settle import log_answers, patiently, settle
 from penstock.cli.exits import Exit, Failure
-from penstock.cli.groups import pipeline_groups
+from penstock.cli.groups import groups
 from penstock.cli.logview import FileLogs
 from penstock.cli.specfile import load
 from penstock.cli.stack import Plan, Stack
@@ -102,6 +105,7 @@ class Story:
                     grpc=plan.grpc,
                     view=self._view,
                     restarts=stack.restarts,
+                    until=operator.TIME if self._part.days > operator.DAY else None,
                 )
             )
             self._replay(replay, broker, names, pipeline)
@@ -109,7 +113,7 @@ class Story:
             ends.callback(gatherer.close)
             with self._phase("settle", "waiting until everything has come home"):  # 6.
                 log_answers(replay, gatherer)
-                settle(replay, broker, pipeline_groups(names, pipeline))
+                settle(replay, broker, groups(names, [pipeline]))
             with self._phase("account", "counting what the topics hold"):  # 7.
                 replay.until(patiently(lambda: bool(gatherer.gather())))
             return self._report(gatherer.seen, replay, stack.restarts())
@@ -119,7 +123,7 @@ class Story:
         with self._phase("history", "sending the first day's departures"):  # 2.
             raw = [pipeline.events.topic, pipeline.labels.topic]
             broker.create([Topic(name=name, partitions=PARTITIONS) for name in raw])
-            first_day = bisect_right(play.event_times, replay.pace.limit)
+            first_day = bisect_right(play.event_times, replay.pace.events.time)
             replay.start(replay.events.run)
             replay.until(lambda: replay.events.sent >= first_day)
         with self._phase("apply", f"applying {pipeline.name}"):  # 3.
@@ -129,7 +133,9 @@ class Story:
             replay.until(replay.asker.first_answer.is_set)
         with self._phase("replay", f"replaying {self._part.days} days: {len(play.events):,} flights"):  # 5.
             replay.start(replay.labels.run)
-            replay.until(lambda: replay.all_sent)
+            if self._part.days > operator.DAY:
+                operator.force(replay, broker, names, pipeline.name)
+            replay.until(replay.sent)
             replay.asker.stop()
             replay.until(replay.asker.finished.is_set)
 
@@ -153,7 +159,8 @@ class Story:
 
     def _flights(self) -> list[Flight]:
         with (self._example / "flights.avro").open("rb") as file:
-            chosen = list(flights(read_container(file), days=self._part.days, every=self._part.every))
+            sent = flights(read_container(file), days=self._part.days, every=self._part.every)
+            chosen = [replace(flight, event=broken(flight.event)) for flight in sent]
         if not chosen:
             raise Failure("no flight in this slice", Exit.USAGE)
         return chosen

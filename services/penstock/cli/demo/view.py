@@ -11,7 +11,7 @@ from penstock.cli.output import colours
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PLAIN_EVERY = 5.0
+PLAIN_EVERY = 15.0
 """Seconds between two plain lines."""
 
 
@@ -55,6 +55,10 @@ class View(Protocol):
         """The replay stands here."""
         ...
 
+    def tell(self, line: str) -> None:
+        """Something happened that belongs to the story; called from any thread."""
+        ...
+
 
 class PlainView:
     """Lines for a log file."""
@@ -78,6 +82,9 @@ class PlainView:
         if self._now() >= self._due:
             print(f"demo: {snapshot}", file=self._stream, flush=True)
             self._due = self._now() + PLAIN_EVERY
+
+    def tell(self, line: str) -> None:
+        print(f"demo:   {line}", file=self._stream, flush=True)
 
 
 class LiveView:
@@ -120,6 +127,9 @@ class LiveView:
         self._progress.update(
             self._task, description=str(snapshot), total=snapshot.days, completed=snapshot.day
         )
+
+    def tell(self, line: str) -> None:
+        self._progress.console.print(line, highlight=False, markup=False)
 
 
 def view(stream: TextIO) -> View:

@@ -1,0 +1,161 @@
+"""The story while it happens, in lines a person can follow: the first way of a version to champion step by
+step, later refreshes in a line each, whatever is out of the ordinary in full.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from penstock.cli.demo.flights import day_of
+from penstock.cli.telling.figures import e_value, version
+from penstock.contracts import records as r
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Say = Callable[[str], None]
+
+_ALARM = "alarm"
+"""The lane of what is trained after an alarm."""
+
+
+def days(start: int | None, end: int | None) -> str:
+    """A stretch of event days, as it stands in a sentence.
+
+    >>> from penstock.cli.demo.flights import DAY_MS, START_MS
+    >>> days(None, START_MS + 28 * DAY_MS), days(START_MS + 14 * DAY_MS, START_MS + 70 * DAY_MS)
+    ('days 0 to 28', 'days 14 to 70')
+    """
+    begin = 0.0 if start is None else day_of(start)
+    return f"days {begin:.0f} to {'now' if end is None else f'{day_of(end):.0f}'}"
+
+
+class Teller:
+    """Tells what the governor decides, as it is read from the log.
+
+    Args:
+        say: gets each line.
+    """
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._models: dict[int, r.Manifest] = {}
+        self._champions: list[tuple[int, str]] = []
+        """Who became champion, by number and lane."""
+        self._steps: dict[int, list[float]] = {}
+        """Event days on which a challenger began each of its canary's shares."""
+        self._shadows: list[str] = []
+        """Versions that nobody was told of yet: they wait beside the champion."""
+        self._alarm: tuple[int, int] | None = None
+
+    def take(self, event: Any) -> None:
+        """An event of the control topics."""
+        if isinstance(event, r.GovernorState):
+            self._alarmed(event.alarm)
+        elif isinstance(event, r.ModelRegistered):
+            self._models[event.version] = event.manifest
+        elif line := _line(event, self):
+            self._tell(event.event_time, line)
+
+    def _tell(self, time: int | None, line: str) -> None:
+        day = "" if time is None else f"day {day_of(time):5.1f}  "
+        self._say(f"{day}{line}")
+
+    def _alarmed(self, alarm: r.Alarm | None) -> None:
+        if alarm is None or self._alarm == (alarm.version, alarm.time):
+            return
+        self._alarm = alarm.version, alarm.time
+        lane = dict(self._champions).get(alarm.version, "")
+        what = f"ALARM: {version(alarm.version, lane)} fails since day {day_of(alarm.onset):.1f}"
+        self._tell(alarm.time, f"{what}; to be trained anew, on what came since")
+
+    # What each decision says; an empty line is not told.
+
+    def baseline(self, _: r.BaselineRequested) -> str:
+        return "version 0 is built: it says what is usual, until there is something to learn from"
+
+    def retrain(self, decision: r.RetrainRequested) -> str:
+        if decision.purpose is r.Purpose.FIRST:
+            return f"training of lane {decision.lane}, the first of all, on {_rows(decision)}"
+        return f"training of lane {_ALARM} on {_rows(decision)}" if decision.lane == _ALARM else ""
+
+    def shadow(self, decision: r.ShadowStarted) -> str:
+        who = self._who(decision)
+        if decision.lane != _ALARM and self._promoted:
+            self._shadows.append(who)
+            return ""
+        made = self._models.get(decision.version)
+        rows = "" if made is None else f", made from {made.rows:,} rows,"
+        return f"shadow: {who}{rows} scores every row and answers none"
+
+    def canary(self, decision: r.CanaryStarted | r.CanaryAdvanced) -> str:
+        self._steps.setdefault(decision.version, []).append(day_of(decision.event_time or 0))
+        if decision.lane != _ALARM and self._promoted:
+            return ""
+        return f"canary: {self._who(decision)} answers {decision.route.share:.0%} of the ids"
+
+    def promoted(self, decision: r.Promoted) -> str:
+        before = self._champions[-1] if self._champions else (0, "")
+        first = not self._promoted
+        self._champions.append((decision.version, decision.lane))
+        who = self._who(decision)
+        if decision.numbers.get("forced"):
+            return f"FORCED: {who} becomes the champion instead of version {before[0]}, {decision.reason}"
+        if first or decision.lane == _ALARM:
+            return f"promotion: {who} becomes the champion instead of version {before[0]}"
+        beside = [each for each in self._shadows if each != who]
+        self._shadows.clear()
+        since = self._steps.get(decision.version, [])
+        way = f", a canary since day {since[0]:.1f}," if since else ""
+        others = f"; shadows beside it: {', '.join(beside)}" if beside else ""
+        return f"refresh: {who}{way} becomes the champion instead of version {before[0]}{others}"
+
+    def rolled_back(self, decision: r.RolledBack) -> str:
+        fallen = decision.numbers.get("fallen", -1.0)
+        self._champions.append((decision.version, decision.lane))
+        shown = decision.numbers.get("better")
+        proof = "" if shown is None else f", e-value {e_value(shown)}"
+        return (
+            f"TAKE-BACK: {self._who(decision)} is the champion again instead of version {fallen:.0f}{proof}"
+        )
+
+    def rejected(self, decision: r.Rejected) -> str:
+        return f"rejected: {self._who(decision)}: {decision.reason}"
+
+    def lane_changed(self, decision: r.LaneChanged) -> str:
+        return f"change of lane: {decision.reason}; {self._who(decision)} becomes the challenger"
+
+    def notice(self, decision: r.Alerted | r.Held | r.Resumed) -> str:
+        return f"{type(decision).__name__.lower()}: {decision.reason}"
+
+    @property
+    def _promoted(self) -> bool:
+        """Whether a version went the whole way already."""
+        return bool(self._champions)
+
+    def _who(self, decision: Any) -> str:
+        return version(decision.version, decision.lane)
+
+
+def _rows(decision: r.RetrainRequested) -> str:
+    return f"the labelled rows of {days(decision.since, decision.cut)}"
+
+
+@functools.singledispatch
+def _line(_event: Any, _teller: Teller) -> str:
+    """What is told of an event; empty where it is nothing for the story."""
+    return ""
+
+
+_line.register(r.BaselineRequested, lambda event, teller: teller.baseline(event))
+_line.register(r.RetrainRequested, lambda event, teller: teller.retrain(event))
+_line.register(r.ShadowStarted, lambda event, teller: teller.shadow(event))
+_line.register(r.CanaryStarted, lambda event, teller: teller.canary(event))
+_line.register(r.CanaryAdvanced, lambda event, teller: teller.canary(event))
+_line.register(r.Promoted, lambda event, teller: teller.promoted(event))
+_line.register(r.RolledBack, lambda event, teller: teller.rolled_back(event))
+_line.register(r.Rejected, lambda event, teller: teller.rejected(event))
+_line.register(r.LaneChanged, lambda event, teller: teller.lane_changed(event))
+for _kind in (r.Alerted, r.Held, r.Resumed):
+    _line.register(_kind, lambda event, teller: teller.notice(event))
