@@ -21,15 +21,20 @@ if TYPE_CHECKING:
     from penstock.runtime.catalog import Names
 
 
-def applied(broker: Broker, names: Names) -> list[Pipeline]:
+def applied(broker: Broker, names: Names, codec: Codec | None = None) -> list[Pipeline]:
     """The pipelines in force, by name; none where nothing was ever applied.
 
     What this build cannot read is left out: the services' logs say why.
 
+    Args:
+        broker: where.
+        names: of its topics.
+        codec: that knows the schemas of the log; made where left out.
+
     Raises:
         Unavailable: the broker went away.
     """
-    codec = known_codec(broker, names)
+    codec = codec or known_codec(broker, names)
     pipelines: dict[bytes | None, Pipeline] = {}
     for record in whole(broker, names.of("pipelines")):
         if record.value is None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from penstock.cli.applied import known_codec
+from penstock.cli.applied import applied, chosen, known_codec
 from penstock.contracts.records import FactTaken, Heartbeat, Source
 from penstock.kernel.errors import Invalid
 from penstock.kernel.hashing import partition_of
@@ -17,8 +17,10 @@ from penstock.runtime.fold import read_range
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from penstock.kernel.pipeline import Pipeline
     from penstock.runtime.broker import Broker, Record
     from penstock.runtime.catalog import Names
+    from penstock.runtime.codec import Codec
 
 E = TypeVar("E")
 # Read whole when one of their records is asked for: they are small, and a chain of causes runs through them.
@@ -44,27 +46,37 @@ class ControlLog:
         broker: where.
         names: of its topics.
         pipeline: whose events; of all pipelines where left out.
+        codec: that knows the schemas of the log; made where left out.
 
     Raises:
         Unavailable: the broker went away.
     """
 
-    def __init__(self, broker: Broker, names: Names, pipeline: str | None = None) -> None:
+    def __init__(
+        self, broker: Broker, names: Names, pipeline: str | None = None, *, codec: Codec | None = None
+    ) -> None:
         self.names = names
         self.pipeline = pipeline
         self._broker = broker
-        self._codec = known_codec(broker, names)
+        self._codec = codec or known_codec(broker, names)
         self._read: dict[str, list[Entry[Any]]] = {}
         self._places: dict[str, dict[Source, Entry[Any]]] = {}
         self._begun: dict[str, int] | None = None
 
     def all(self, topic: str) -> list[Entry[Any]]:
         """Everything on a topic, by its short name; what this build cannot read is left out."""
-        if topic not in self._read:
-            partitions = self.partitions(topic)
-            found = self._entries(self._broker.ends(partitions)) if partitions else ()
-            self._read[topic] = [entry for entry in found if self._wanted(entry.event)]
+        self.read(topic)
         return self._read[topic]
+
+    def read(self, *topics: str) -> None:
+        """Read several topics in one go, which takes as long as one."""
+        missing = [topic for topic in topics if topic not in self._read]
+        partitions = [where for topic in missing for where in self.partitions(topic)]
+        found: dict[str, list[Entry[Any]]] = {self.names.of(topic): [] for topic in missing}
+        for entry in self._entries(self._broker.ends(partitions)) if partitions else ():
+            if self._wanted(entry.event):
+                found[entry.place.topic].append(entry)
+        self._read |= {topic: found[self.names.of(topic)] for topic in missing}
 
     def of(self, topic: str, kind: type[E]) -> list[Entry[E]]:
         """The events of one kind on a topic."""
@@ -159,6 +171,13 @@ class ControlLog:
                     event=self.decode(record.value),
                     value=record.value,
                 )
+
+
+def opened(broker: Broker, names: Names, given: str | None) -> tuple[Pipeline, ControlLog]:
+    """The pipeline that is meant, as `chosen`, and its log."""
+    codec = known_codec(broker, names)
+    pipeline = chosen(applied(broker, names, codec), given)
+    return pipeline, ControlLog(broker, names, pipeline.name, codec=codec)
 
 
 def place_text(place: Source) -> str:

@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from penstock.cli.address import add_broker
-from penstock.cli.applied import add_pipeline, applied, chosen
+from penstock.cli.applied import add_pipeline
 from penstock.cli.cluster import connected, settings_of
-from penstock.cli.controllog import ControlLog
+from penstock.cli.controllog import opened
 from penstock.cli.decisions import PREFIX, listed
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.numbers import count
@@ -38,8 +38,9 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     names = Names(settings.prefix)
     with connected(settings) as broker:
-        pipeline = chosen(applied(broker, names), args.pipeline)
-        rows = listed(ControlLog(broker, names, pipeline.name), pipeline.name)
+        pipeline, log = opened(broker, names, args.pipeline)
+        log.read("decisions", "evidence")
+        rows = listed(log, pipeline.name)
     rows = [each for each in rows if each["type"] in wanted]
     rows = rows[-args.n :] if args.n else rows
     emit(

@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     with connected(settings) as broker:
         log = ControlLog(broker, Names(settings.prefix))
+        log.read("decisions", "evidence")
         entry = found(log.all("decisions"), args.id, "decision")
         emit_object(described(entry, log.begun(entry.event.pipeline)), args.output)
     return Exit.OK

@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from penstock.cli.address import add_broker
-from penstock.cli.applied import add_pipeline, applied, chosen
+from penstock.cli.applied import add_pipeline
 from penstock.cli.cluster import connected, settings_of
-from penstock.cli.controllog import ControlLog
+from penstock.cli.controllog import opened
 from penstock.cli.drift import Seen, seen
 from penstock.cli.exits import Exit
-from penstock.cli.models import versions
+from penstock.cli.models import versions_in
 from penstock.cli.output import as_json, table
 from penstock.cli.telling import told
 from penstock.runtime.catalog import Names
@@ -33,13 +33,10 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     names = Names(settings.prefix)
     with connected(settings) as broker:
-        pipeline = chosen(applied(broker, names), args.pipeline)
-        stages = {
-            each.version: each.stage
-            for each in versions(broker, settings.prefix)
-            if each.pipeline == pipeline.name
-        }
-        status = seen(ControlLog(broker, names, pipeline.name), pipeline.name, stages)
+        pipeline, log = opened(broker, names, args.pipeline)
+        log.read("evidence", "models", "lifecycle", "routes")
+        stages = {each.version: each.stage for each in versions_in(log)}
+        status = seen(log, pipeline.name, stages)
     print(as_json(status.told(), indent=True) if args.output == "json" else text(status))
     return Exit.OK
 

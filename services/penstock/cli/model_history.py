@@ -10,9 +10,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from penstock.cli.address import add_broker
-from penstock.cli.applied import add_pipeline, applied, chosen
+from penstock.cli.applied import add_pipeline
 from penstock.cli.cluster import connected, settings_of
-from penstock.cli.controllog import ControlLog, Entry
+from penstock.cli.controllog import ControlLog, Entry, opened
 from penstock.cli.decisions import PREFIX, line
 from penstock.cli.exits import Exit
 from penstock.cli.output import emit
@@ -37,8 +37,9 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     names = Names(settings.prefix)
     with connected(settings) as broker:
-        pipeline = chosen(applied(broker, names), args.pipeline)
-        lines = history(ControlLog(broker, names, pipeline.name), pipeline.name)
+        pipeline, log = opened(broker, names, args.pipeline)
+        log.read("decisions", "evidence", "lifecycle", "commands")
+        lines = history(log, pipeline.name)
     emit(
         lines if args.output == "json" else [row(each) for each in lines],
         args.output,

@@ -39,7 +39,12 @@ class Version:
 
 def versions(broker: Broker, prefix: str) -> list[Version]:
     """All versions, by pipeline and number."""
-    log = ControlLog(broker, Names(prefix))
+    return versions_in(ControlLog(broker, Names(prefix)))
+
+
+def versions_in(log: ControlLog) -> list[Version]:
+    """The versions that a log tells of, by pipeline and number."""
+    log.read("models", "lifecycle", "routes")
     manifests = {
         (entry.event.pipeline, entry.event.version): entry.event.manifest
         for entry in log.of("models", ModelRegistered)

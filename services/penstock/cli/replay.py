@@ -96,6 +96,7 @@ def replayed(broker: Broker, names: Names, pipeline: str) -> Replayed:
         log = ControlLog(broker, names, pipeline)
         where = [*log.partitions("governor-journal"), *log.partitions("decisions")]
         before = broker.ends(where)
+        log.read("governor-journal", "decisions")
         journal, decisions = log.of("governor-journal", FactTaken), log.all("decisions")
         if before == broker.ends(where) and not broker.unsettled(where):
             return compared(log, pipeline, journal, decisions)

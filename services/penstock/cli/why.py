@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.cli.address import add_broker
-from penstock.cli.applied import applied
+from penstock.cli.applied import applied, known_codec
 from penstock.cli.causes import Chains, as_told, tree
 from penstock.cli.cluster import connected, settings_of
 from penstock.cli.controllog import ControlLog, Entry
@@ -41,8 +41,11 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     names = Names(settings.prefix)
     with connected(settings) as broker:
-        log = ControlLog(broker, names)
-        needed = {each.policy_digest: 1 / each.policy.compare.level for each in applied(broker, names)}
+        codec = known_codec(broker, names)
+        pipelines = applied(broker, names, codec)
+        needed = {each.policy_digest: 1 / each.policy.compare.level for each in pipelines}
+        log = ControlLog(broker, names, codec=codec)
+        log.read(*_HAVE_IDS)
         link = Chains(log, needed).of(meant(log, args.id))
     if args.output == "json":
         print(as_json(as_told(link), indent=True))
