@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from penstock.cli.backtest.system import MakeTask
 from penstock.contracts.records import (
     CandidateTrained,
     GovernorState,
@@ -23,7 +24,7 @@ from penstock.kernel.pipeline import Pipeline
 from penstock.runtime.broker import Message, Record, Topic
 from penstock.runtime.memory import MemoryBroker
 from penstock.runtime.topics import topics
-from tests.scenarios.system import ALL, CHURN, HOUR, PREFIX, MakeTask, System
+from tests.scenarios.system import ALL, CHURN, HOUR, PREFIX, System
 
 PIPELINE = Pipeline.read(CHURN)
 TASKS: dict[str, MakeTask] = {

@@ -103,7 +103,7 @@ def test_records_that_come_a_second_time_give_nothing_new(case: Case) -> None:
 def test_what_it_is_given_stays_as_it_was(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(case)
     stage.rest()
-    task = stage.system._loops[case.name].task
+    task = stage.system.task(case.name)
     process = task.process
     seen = 0
 

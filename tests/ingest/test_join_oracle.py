@@ -346,7 +346,7 @@ class Story:
         return self.system.events("outcomes", "churn")
 
     def state(self) -> object:
-        task = self.system._loops["join"].task
+        task = self.system.task("join")
         assert isinstance(task, JoinTask)
         return known(task)
 

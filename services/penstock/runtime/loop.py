@@ -146,6 +146,11 @@ class Loop:
         self._consumer.close()
         self._producer.close()
 
+    @property
+    def restoring(self) -> bool:
+        """Whether the next round begins with step 0: after an abort, or where something is still missing."""
+        return self._restoring
+
     def step(self) -> bool:
         """One round; whether anything was done.
 

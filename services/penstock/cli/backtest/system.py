@@ -94,6 +94,10 @@ class MemorySystem:
         )
         self._workers[name] = _Worker(loop=loop, desk=desk)
 
+    def task(self, name: str) -> Task:
+        """The task itself, for whoever looks into it."""
+        return self._workers[name].loop.task
+
     def step(self, name: str) -> bool:
         """One round of one task; whether anything was done."""
         if name not in self._workers:
@@ -110,6 +114,8 @@ class MemorySystem:
             if name not in self._workers:
                 self.restart(name)
         workers = list(self._workers.values())
+        for worker in workers:  # what was aborted, or came too early, gets one more try
+            worker.again = worker.again or worker.loop.restoring
         for _ in range(rounds):
             stepped = [worker.step() for worker in workers if worker.again or worker.desk.news]
             if not stepped:
