@@ -111,7 +111,7 @@ def test_run_without_a_service_names_them(
     words: list[str], what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", *words]) == Exit.USAGE
-    names = "ingest, inference, governor, trainer, registry"
+    names = "ingest, inference, monitor, governor, trainer, registry"
     assert capsys.readouterr().err == f"penstock run: {what}, expected one of {names}\n"
 
 

@@ -18,6 +18,8 @@ from penstock.cli.state import Running, State, write_state
 from penstock.governor.task import GovernorTask
 from penstock.ingest.service import TASKS
 from penstock.kernel.pipeline import Pipeline
+from penstock.monitor.core import MonitorCore
+from penstock.monitor.task import MonitorTask
 from penstock.registry.task import RegistryTask
 from penstock.runtime.broker import Message, Position, TopicPartition
 from penstock.runtime.catalog import Catalog, Names
@@ -74,6 +76,7 @@ def test_the_groups_read_what_the_services_say_they_read(broker: MemoryBroker) -
     catalog = Catalog(broker, NAMES)
     tasks = [
         *(make(catalog, broker) for make in TASKS.values()),
+        MonitorTask(catalog, broker, MonitorCore(catalog, broker)),
         GovernorTask(catalog, broker),
         TrainerTask(catalog, broker, Inline()),
         RegistryTask(catalog, broker),
