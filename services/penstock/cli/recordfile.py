@@ -6,7 +6,8 @@ What is no record is told by file, line and column; of a container, by the numbe
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 
 import orjson
 
@@ -125,14 +126,14 @@ def columns(path: Path) -> tuple[str, ...] | None:
     None of an empty file without a header.
     """
     if form_of(path) == "csv":
-        with path.open(newline="", encoding="utf-8-sig") as lines:
+        with _text(path) as lines:
             return tuple(next(csv.reader(lines), ())) or None
     first = next(read(path, {}), None)
     return None if first is None else tuple(first)
 
 
 def _csv(path: Path, readers: Readers) -> Iterator[tuple[Place, Record]]:
-    with path.open(newline="", encoding="utf-8-sig") as lines:
+    with _text(path) as lines:
         rows = csv.reader(lines, strict=True)
         before = 0
         try:
@@ -153,8 +154,26 @@ def _csv(path: Path, readers: Readers) -> Iterator[tuple[Place, Record]]:
                 yield place, typed(dict(zip(header, row, strict=True)), readers)
         except csv.Error as error:
             raise Failure(f"{path}:{max(rows.line_num, 1)}:1: not CSV: {error}", Exit.INVALID) from error
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[TextIO]:
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        try:
+            yield lines
         except UnicodeDecodeError as error:
-            raise Failure(f"{path}:{before + 1}:1: not UTF-8 text", Exit.INVALID) from error
+            raise Failure(f"{_not_text(path)}: not UTF-8 text", Exit.INVALID) from error
+
+
+def _not_text(path: Path) -> str:
+    """The first line that is no text, and the column: text is decoded ahead of the line that is read."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                return f"{path}:{number}:{len(line[: error.start].decode('utf-8', 'replace')) + 1}"
+    return str(path)
 
 
 def _ragged(place: Place, row: Sequence[str], header: Sequence[str]) -> Failure:
