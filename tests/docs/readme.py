@@ -26,6 +26,7 @@ README: Final = Path(__file__).parents[2] / "README.md"
 REBUILT: Final = {
     "ingest": "the three logs of the join: `P.predictions`, `P.labels`, `P.outcomes`",
     "inference": "`models`, `chunks`, `routes`",
+    "monitor": "`monitor-state`",
     "governor": "`governor-state`",
     "trainer": "nothing: a job is a function of its decision",
     "registry": "`lifecycle`, `routes`",
