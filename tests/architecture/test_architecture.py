@@ -35,6 +35,7 @@ HOMES = {
     "onnx": r"onnx/.*|trainer/(export|graph)\.py",
     "onnxruntime": r"onnx/.*",
     "opentelemetry": r"runtime/telemetry/.*",
+    "river": r"monitor/domain/adwin\.py",
     "rich": r"cli/.*|broker/download\.py",
     "ruamel": r"cli/.*",
     "scipy": r"trainer/design\.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -36,6 +37,8 @@ HOUR = 3_600_000
 DAY = 24 * HOUR
 HORIZON = 12 * HOUR
 TOPIC = "penstock.churn.outcomes"
+EVEN = math.log(2)
+"""What even odds cost."""
 CLAIM = {"alarm_mean": 0.0, "alarm_spread": 0.1, "alarm_p0": 0.55, "alarm_units": 100.0}
 
 

@@ -13,6 +13,7 @@ from penstock.kernel.eprocess import EProcess
 from penstock.monitor.domain.versions import Event
 from tests.monitor.stream import (
     DAY,
+    EVEN,
     HORIZON,
     HOUR,
     Row,
@@ -25,7 +26,6 @@ from tests.monitor.stream import (
     world,
 )
 
-EVEN = math.log(2)
 PIPELINE = pipeline()
 CHAMPION, SHADOW = VersionStage.CHAMPION, VersionStage.SHADOW
 EVENTS: list[Event] = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
@@ -33,6 +32,7 @@ from penstock.monitor.domain.state import State, dump, load
 from penstock.monitor.domain.units import DAY
 from penstock.monitor.domain.versions import Event
 from tests.monitor.stream import (
+    EVEN,
     HORIZON,
     HOUR,
     TOPIC,
@@ -47,7 +47,6 @@ from tests.monitor.stream import (
     world,
 )
 
-EVEN = math.log(2)
 PIPELINE = pipeline()
 EVENTS: list[Event] = [
     registered(0, asked=None),

@@ -15,6 +15,7 @@ from penstock.kernel.units import EvidenceUnit
 from tests.monitor.stream import (
     CLAIM,
     DAY,
+    EVEN,
     HORIZON,
     HOUR,
     Row,
@@ -27,7 +28,6 @@ from tests.monitor.stream import (
     world,
 )
 
-EVEN = math.log(2)
 PIPELINE = pipeline()
 TRAINED = [registered(0, asked=None), registered(1, asked=0)]
 

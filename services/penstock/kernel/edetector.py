@@ -13,7 +13,7 @@ Source: Shin, Ramdas, Rinaldo, "E-detectors: a nonparametric framework for seque
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 # Shares of the stake that each bet puts on "more than accepted": small ones win on small changes, large ones
@@ -77,8 +77,9 @@ class EDetector:
             max(0.0, gain + math.log(factor)) for gain, factor in zip(self.gains, factors, strict=True)
         )
         after = self.blocks + 1
-        return replace(
-            self,
+        return EDetector(  # `replace` would be most of the work
+            p0=self.p0,
+            arl=self.arl,
             bets=tuple((1 + bet) * factor for bet, factor in zip(self.bets, factors, strict=True)),
             gains=gains,
             opened=tuple(block if gain else after for block, gain in zip(self.opened, gains, strict=True)),

@@ -67,7 +67,7 @@ def watched(
     after: dict[int, Guard] = {}
     findings: list[Finding] = []
     for version, each in counting.items():
-        claim = Accepted.of(each.life.metrics)
+        claim = each.life.claim
         if claim is None:
             continue
         guard = guards.get(version)
@@ -100,8 +100,8 @@ def watched(
 def _gathered(guard: Guard, block: Block, judged: Judged) -> Guard:
     if not judged.rows:
         return guard
-    gathered = guard.gathered or Stretch(start=block.start)
-    return replace(guard, gathered=gathered.plus(judged))
+    gathered = (guard.gathered or Stretch(start=block.start)).plus(judged)
+    return _but(guard, guard.detector, gathered=gathered, ahead=guard.ahead)
 
 
 def _fed(guard: Guard, unit: Stretch, claim: Accepted, pipeline: Pipeline) -> Guard:
@@ -115,7 +115,14 @@ def _fed(guard: Guard, unit: Stretch, claim: Accepted, pipeline: Pipeline) -> Gu
         (before or Stretch(start=unit.start)).plus(seen, blocks=unit.blocks) if gain else None
         for before, gain in zip(guard.ahead, detector.gains, strict=True)
     )
-    return replace(guard, detector=detector, gathered=None, ahead=ahead)
+    return _but(guard, detector, gathered=None, ahead=ahead)
+
+
+def _but(
+    guard: Guard, detector: EDetector, *, gathered: Stretch | None, ahead: tuple[Stretch | None, ...]
+) -> Guard:
+    """The guard with these; made for every version and block, where `replace` would be most of the work."""
+    return Guard(since=guard.since, detector=detector, gathered=gathered, ahead=ahead, alarmed=guard.alarmed)
 
 
 def _degraded(

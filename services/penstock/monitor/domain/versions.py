@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from penstock.contracts.records import Purpose, VersionRegistered, VersionStage, VersionStaged
+from penstock.kernel.accepted import Accepted
 
 Event = VersionRegistered | VersionStaged
 
@@ -34,6 +35,7 @@ class Life:
         purpose: why.
         asked: event time of the decision that asked for it; None for the baseline.
         metrics: of its manifest.
+        claim: what the metrics say it was accepted with; None where that is nothing.
         refused: it is served to nobody.
         stagings: in the order of epochs.
     """
@@ -43,6 +45,7 @@ class Life:
     purpose: Purpose
     asked: int | None
     metrics: Mapping[str, float]
+    claim: Accepted | None = None
     refused: bool = False
     stagings: tuple[Staging, ...] = ()
 
@@ -98,6 +101,7 @@ def _registered(event: VersionRegistered) -> Life:
         purpose=event.purpose,
         asked=event.asked,
         metrics=event.metrics,
+        claim=Accepted.of(event.metrics),
         refused=event.stage is VersionStage.REFUSED,
         stagings=(Staging(1, VersionStage.CHAMPION, event.asked),) if first else (),
     )
