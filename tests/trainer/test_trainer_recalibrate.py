@@ -9,6 +9,7 @@ from penstock.kernel.losses import log_loss
 from penstock.kernel.policy import Task
 from penstock.onnx import Model, Refused, digest_of
 from penstock.onnx.dryrun import verdict
+from penstock.trainer.boosting import OPTIONS
 from penstock.trainer.calibration import Calibration, calibrate, sigmoid
 from penstock.trainer.export import constant, export
 from penstock.trainer.fit import fit
@@ -19,6 +20,12 @@ from penstock.trainer.refusals import Unfit
 from tests.trainer.learning import ALGORITHMS, CATEGORIES, made_up
 
 TASKS: list[tuple[Task, int]] = [("binary", 1), ("multiclass", 3), ("regression", 1)]
+
+
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any champion will do."""
+    monkeypatch.setitem(OPTIONS, "max_iter", 10)
 
 
 def champion_of(task: Task, outputs: int) -> tuple[bytes, FloatArray, FloatArray]:

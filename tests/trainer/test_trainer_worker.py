@@ -19,7 +19,7 @@ from penstock.trainer.request import Failed, Result
 from penstock.trainer.worker import COMMAND, Worker
 from tests.trainer.learning import job
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 def until(condition: Callable[[], object], *, what: str) -> None:
