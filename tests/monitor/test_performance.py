@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from penstock.contracts.records import PerformanceDegraded, PerformanceRecovered, VersionStage
-from penstock.kernel.accepted import accept, excesses
-from penstock.kernel.units import EvidenceUnit
+from penstock.kernel.accepted import ROWS, accept, hindsight
+from penstock.trainer.units import gathered
 from tests.monitor.stream import (
     CLAIM,
     DAY,
@@ -115,15 +115,14 @@ def test_the_claim_of_a_holdout_holds_on_rows_like_it(rows: int) -> None:
         losses = -np.where(labels == 1, np.log(probabilities), np.log1p(-probabilities))
         times = np.arange(len(losses)) * (HOUR // rows)
         held = rows * 24 * 20
+        units = gathered(times[:held] // HOUR, rows=ROWS)
+        sizes, sums = np.bincount(units), np.bincount(units, weights=labels[:held])
+        means = np.bincount(units, weights=losses[:held]) / sizes
         claim = accept(
-            excesses(
-                "log_loss",
-                EvidenceUnit(of="time", size=HOUR),
-                outputs=1,
-                times=times[:held],
-                labels=labels[:held],
-                losses=losses[:held],
-            )
+            [
+                mean - hindsight("log_loss", outputs=1, rows=size, labels=total)
+                for mean, size, total in zip(means.tolist(), sizes.tolist(), sums.tolist(), strict=True)
+            ]
         )
         assert claim is not None
         events = [registered(0, asked=None), registered(1, asked=0, metrics=claim.metrics())]

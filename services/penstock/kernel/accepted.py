@@ -19,13 +19,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from penstock.kernel.units import EvidenceUnit
-
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from penstock.kernel.policy import Objective
 
 ROWS: Final = 10
@@ -107,44 +101,6 @@ def accept(excesses: Sequence[float]) -> Accepted | None:
     error = statistics.stdev(batches) / math.sqrt(_BATCHES)
     p0 = min(statistics.fmean(scaled) + _QUANTILE * error, 1.0)
     return Accepted(mean=mean, spread=spread, p0=p0, units=len(excesses))
-
-
-def excesses(
-    objective: Objective,
-    unit: EvidenceUnit,
-    *,
-    outputs: int,
-    times: NDArray[np.int64],
-    labels: NDArray[np.float64],
-    losses: NDArray[np.float64],
-) -> list[float]:
-    """The excess of each unit of a hold-out, for `accept`; the rows are in the order of their event times.
-
-    Args:
-        objective: which loss.
-        unit: of alarms, a duration or so many rows.
-        outputs: scores that a model gives a row.
-        times: event times, milliseconds, shape (rows,).
-        labels: shape (rows,).
-        losses: of the version, shape (rows,).
-
-    >>> times, labels = np.arange(40), np.array([0.0, 1.0] * 20)
-    >>> found = excesses(
-    ...     "brier", EvidenceUnit(of="time", size=5), outputs=1, times=times, labels=labels, losses=labels / 2
-    ... )
-    >>> len(found), found[0]
-    (4, 0.0)
-    """
-    places = np.arange(len(times)) if unit.of == "rows" else times
-    starts = np.flatnonzero(np.diff(places // unit.size, prepend=-1))
-    found, first = [], 0
-    for end in [*starts[1:].tolist(), len(times)]:
-        rows = end - first
-        if rows >= ROWS:
-            constant = hindsight(objective, outputs=outputs, rows=rows, labels=float(labels[first:end].sum()))
-            found.append(float(losses[first:end].mean()) - constant)
-            first = end
-    return found
 
 
 def hindsight(objective: Objective, *, outputs: int, rows: int, labels: float) -> float:
