@@ -120,8 +120,8 @@ def test_the_claim_of_a_holdout_holds_on_rows_like_it(rows: int) -> None:
         means = np.bincount(units, weights=losses[:held]) / sizes
         claim = accept(
             [
-                mean - hindsight("log_loss", outputs=1, rows=size, labels=total)
-                for mean, size, total in zip(means.tolist(), sizes.tolist(), sums.tolist(), strict=True)
+                mean - hindsight("log_loss", outputs=1, rows=size, labels=each)
+                for mean, size, each in zip(means.tolist(), sizes.tolist(), sums.tolist(), strict=True)
             ]
         )
         assert claim is not None
@@ -131,8 +131,8 @@ def test_the_claim_of_a_holdout_holds_on_rows_like_it(rows: int) -> None:
             for time, loss, label in zip(times[held:], losses[held:], labels[held:], strict=True)
         ]
         false += len([each for each in alarms(stream, events) if isinstance(each, PerformanceDegraded)])
-    units = 3 * 40 * 24 * rows / max(rows, 12)
-    assert false <= units / 1000, "the average run length is the promise"
+    told = 3 * 40 * 24 * rows / max(rows, 12)
+    assert false <= told / 1000, "the average run length is the promise"
 
 
 def test_of_two_versions_each_has_its_own_detector() -> None:
