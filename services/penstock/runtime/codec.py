@@ -127,7 +127,7 @@ class Codec:
         """What this process writes with: all events, and the rows it has been asked for."""
         for name, text in SCHEMAS.items():
             if name not in ROWS:
-                schema = Schema(text)
+                schema = _schema(text)
                 self._own[name] = schema, _unbuilder(getattr(records, name))
                 self.written.append(schema)
                 self._learn_event(schema, name)
@@ -164,7 +164,7 @@ class Codec:
         Raises:
             Invalid: not a schema, or one that is refused.
         """
-        schema = Schema(text)
+        schema = _schema(text)
         if schema.fingerprint in self._readers:
             return
         name = schema.name.rpartition(".")[2]
@@ -229,6 +229,12 @@ def _ends_in_features(raw: Any) -> bool:
     if not isinstance(values, dict) or values["type"] != "record":
         return False
     return all(field["type"] == "double" for field in values["fields"])
+
+
+@functools.lru_cache(maxsize=1024)
+def _schema(text: bytes | str) -> Schema:
+    """Remembered: a process has a codec for each of its tasks, and they know the same schemas."""
+    return Schema(text)
 
 
 @functools.cache
