@@ -19,7 +19,7 @@ from typing import Final, Generic
 from penstock.kernel.errors import Invalid
 from penstock.monitor.ledger import NAME, STATE, Core, Ledger, State
 from penstock.runtime import deadletter, logs, names
-from penstock.runtime.broker import Message, Record
+from penstock.runtime.broker import Message, Position, Record, TopicPartition
 from penstock.runtime.catalog import Catalog
 from penstock.runtime.deadletter import Fuse, Refused
 from penstock.runtime.errors import NotYet
@@ -64,13 +64,20 @@ class Handler(Generic[State]):
         self._telemetry = telemetry
         self._fuse = fuse
         self._conditions = logs.Conditions(logs.get(task=NAME))
+        self.positions: dict[TopicPartition, Position] = {}
+        """Behind the last record of each partition that is done."""
 
     def forget(self) -> None:
         """Partitions came or went: what is known is to be recalled anew."""
         self._ledger.forget()
+        self.positions.clear()
 
     async def handle(self, record: Record) -> None:
         """One record; when this returns, it may be committed past."""
+        await self._handle(record)
+        self.positions[TopicPartition(record.topic, record.partition)] = Position(record.offset + 1)
+
+    async def _handle(self, record: Record) -> None:
         telemetry = self._telemetry
         telemetry.count(names.CONSUMED, topic=record.topic, group=self._group, operation="poll")
         with telemetry.processing([record], group=self._group):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import NoReturn
 
 from penstock.monitor.faust import quiet
 from penstock.monitor.faust.app import MonitorApp
 from penstock.monitor.faust.handler import Handler
 from penstock.monitor.faust.runner import leave, run
+from penstock.monitor.faust.security import credentials
 from penstock.monitor.ledger import NAME, SOURCE, STATE, Core, MakeCore, State
 from penstock.monitor.settings import MonitorSettings
 from penstock.runtime import logs
@@ -19,6 +20,7 @@ from penstock.runtime.catalog import Catalog, Names
 from penstock.runtime.deadletter import Fuse, FuseBlown
 from penstock.runtime.errors import Fenced, Unavailable
 from penstock.runtime.kafka import KafkaBroker
+from penstock.runtime.lag import EVERY, Lag
 from penstock.runtime.serve import CONFLICT, FAILED, RETRY, Life
 from penstock.runtime.telemetry import Telemetry, from_environment
 
@@ -26,7 +28,12 @@ OUTPUT = "evidence"
 
 
 def serve(settings: MonitorSettings, make: MakeCore[State]) -> None:
-    """Run until SIGTERM or SIGINT; exits the process with a code if something went wrong."""
+    """Run until SIGTERM or SIGINT; exits the process with a code if something went wrong.
+
+    Raises:
+        WrongSetting: Faust cannot speak to Kafka as it is asked to.
+    """
+    credentials(settings.kafka)  # said before anything is waited for
     logs.configure(NAME, style=settings.log)
     quiet.hush()
     log, life = logs.get(), Life()
@@ -43,13 +50,19 @@ def serve(settings: MonitorSettings, make: MakeCore[State]) -> None:
             catalog, core = built
             held.callback(catalog.close)
             held.callback(core.close)
-            asyncio.run(_live(settings, catalog, core, telemetry, life))
+            lag = Lag(broker, telemetry, group=catalog.names.of(NAME))
+            asyncio.run(_live(settings, built, telemetry, lag, life))
     log.info("stopped", code=0)
 
 
 async def _live(
-    settings: MonitorSettings, catalog: Catalog, core: Core[State], telemetry: Telemetry, life: Life
+    settings: MonitorSettings,
+    built: tuple[Catalog, Core[State]],
+    telemetry: Telemetry,
+    lag: Lag,
+    life: Life,
 ) -> None:
+    catalog, core = built
     # Only here, where the event loop runs: what Faust makes before is bound to another one, and never ends.
     app = MonitorApp(settings)
     handler = Handler(
@@ -57,12 +70,23 @@ async def _live(
         catalog,
         write=app.write,
         recall=app.recall,
-        group=app.conf.id,
+        group=catalog.names.of(NAME),
         telemetry=telemetry,
         fuse=Fuse() if settings.fuse == "on" else None,
     )
     app.serve(handler, fail)
+    telling = asyncio.create_task(_tell(lag, handler)) if telemetry.on else None
     await run(app, life, leave=leave)
+    if telling is not None:
+        telling.cancel()
+
+
+async def _tell(lag: Lag, handler: Handler[State]) -> None:
+    """How far behind the monitor is, now and then; in a thread, since a broker that is away is waited for."""
+    while True:
+        await asyncio.sleep(EVERY)
+        with suppress(Unavailable):
+            await asyncio.to_thread(lag.look, dict(handler.positions))
 
 
 def wait_for(
