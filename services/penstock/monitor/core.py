@@ -48,9 +48,12 @@ class MonitorCore:
         self._learn(self._fold.catch_up())
 
     def refresh(self) -> None:
-        """Follow lifecycle and models as far as they are there."""
-        while records := self._fold.poll():
-            self._learn(records)
+        """Follow lifecycle and models to their present ends.
+
+        A decision is on the log before the rows that it is about: whoever reads as far as the log goes now
+        knows each stage that a summary taken after this can be about, however the topics come in.
+        """
+        self._learn(self._fold.catch_up())
         if self._unread:  # their schema may have come
             self._learn(())
 

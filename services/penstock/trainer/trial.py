@@ -1,9 +1,9 @@
 """A forerunner on trial: fitted to the first rows, judged on later ones that neither it nor the champion saw.
 
 After an alarm the question is another one. What is there fails since the onset, so only rows since then can
-judge, and two windows compete for them: what came since the onset alone, which is right where the features
-cannot tell the old world from the new one, and the whole window of the lane, which is right where they can,
-and where the alarm was none. With too few blocks to judge either, the champion is recalibrated instead.
+judge. The whole window of the lane is learned from, which is right where the features can tell the new world
+from the old, and where the alarm was none; what came since the onset alone only where it is clearly better on
+blocks enough to say so. With too few blocks to judge anything, the champion is recalibrated instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from penstock.kernel.losses import losses
 from penstock.onnx import Model, digest_of
 from penstock.trainer.fit import fit, prior_of
 from penstock.trainer.fitted import Fitted, FloatArray
-from penstock.trainer.gate import MIN_BLOCKS, STANDARD_ERRORS, Judgement, judge
+from penstock.trainer.gate import (
+    MIN_BLOCKS,
+    STANDARD_ERRORS,
+    Judgement,
+    difference,
+    judge,
+    number_blocks,
+)
 from penstock.trainer.metrics import quality
 from penstock.trainer.recalibrate import recalibrate
 from penstock.trainer.request import IntArray, Request
@@ -29,7 +36,7 @@ MOST_SINCE_ONSET = 5_000
 """Rows: with more of them the whole window says as much (measured on streams that change at once)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trial:
     """How a forerunner was made, and what the gate says of it.
 
@@ -40,6 +47,7 @@ class Trial:
         champion: the artifact that is recalibrated; None for a new model.
         judgement: of the gate.
         metrics: numbers by name, finite.
+        losses: of the forerunner on the rows that judge.
     """
 
     first: int
@@ -48,6 +56,7 @@ class Trial:
     champion: bytes | None
     judgement: Judgement
     metrics: Mapping[str, float]
+    losses: FloatArray
 
     def learn(self, request: Request, part: slice) -> Fitted:
         """A model of some of the rows, made the same way."""
@@ -67,14 +76,15 @@ def tried(request: Request) -> Trial:
     blocks = len(np.unique(request.times[cut:] // block))
     if blocks < MIN_BLOCKS and request.champion is not None:
         return _judged(request, first=onset, cut=cut, block=block, champion=request.champion)
-    windows = sorted({0, max(onset, len(request.times) - MOST_SINCE_ONSET)})
-    trials = [
-        _judged(request, first=first, cut=cut, block=block, champion=None) for first in windows if first < cut
-    ]
-    if not trials:
-        return _judged(request, first=0, cut=cut, block=block, champion=None)
-    best = min(trials, key=lambda trial: trial.judgement.candidate)
-    return replace(best, metrics={**best.metrics, "since_onset": float(best.first > 0)})
+    whole = _judged(request, first=0, cut=cut, block=block, champion=None)
+    first = max(onset, len(request.times) - MOST_SINCE_ONSET)
+    compare = number_blocks(request.times[cut:], length(request.compare, request.times))
+    if not 0 < first < cut or len(np.unique(compare)) < MIN_BLOCKS:
+        return whole
+    alone = _judged(request, first=first, cut=cut, block=block, champion=None)
+    apart = difference(number_blocks(request.times[cut:], block), whole.losses, alone.losses)
+    best = alone if apart.harm() else whole
+    return replace(best, metrics={**best.metrics, "since_onset": float(best is alone)})
 
 
 def _learned(request: Request, part: slice, champion: bytes | None) -> Fitted:
@@ -101,7 +111,13 @@ def _judged(request: Request, *, first: int, cut: int, block: int, champion: byt
         nothing = np.zeros(0)
         judgement = judge(times, block, nothing, constant=nothing)
         return Trial(
-            first=first, cut=cut, block=block, champion=champion, judgement=judgement, metrics=metrics
+            first=first,
+            cut=cut,
+            block=block,
+            champion=champion,
+            judgement=judgement,
+            metrics=metrics,
+            losses=nothing,
         )
     before = slice(first, cut)
     scores = _learned(request, before, champion).scores(rows)
@@ -123,7 +139,15 @@ def _judged(request: Request, *, first: int, cut: int, block: int, champion: byt
     judgement = judge(times, block, mine, constant=constant, champion=beside, seen=seen, errors=errors)
     metrics |= _numbers(judgement) | quality(request.task, scores, labels) | {"unit": float(auto)}
     metrics |= _claim(request, auto, times, labels, mine)
-    return Trial(first=first, cut=cut, block=block, champion=champion, judgement=judgement, metrics=metrics)
+    return Trial(
+        first=first,
+        cut=cut,
+        block=block,
+        champion=champion,
+        judgement=judgement,
+        metrics=metrics,
+        losses=mine,
+    )
 
 
 def _answers(artifact: bytes, rows: FloatArray) -> FloatArray:
