@@ -16,6 +16,9 @@ ALARM: Final = "alarm"
 BASELINE: Final = "baseline"
 """The lane of version 0."""
 
+KEPT: Final = 100
+"""Versions that can be promoted by hand: years of them, in a state that stays small."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Governed:
@@ -43,10 +46,14 @@ class Governed:
         return next((each for each in self.state.lanes if each.lane == name), None)
 
     def with_known(self, known: Known) -> Governed:
-        """With what is known of a version replaced, or added."""
-        others = [each for each in self.state.versions if each.version != known.version]
-        versions = tuple(sorted([*others, known], key=lambda each: each.version))
-        return self.but(versions=versions)
+        """With what is known of a version replaced, or added; of very many, the newest and those in use."""
+        state = self.state
+        others = [each for each in state.versions if each.version != known.version]
+        versions = sorted([*others, known], key=lambda each: each.version)
+        used = {state.champion, state.canary, *state.shadows}
+        recent = versions[-KEPT].version if len(versions) > KEPT else 0
+        kept = (each for each in versions if each.version >= recent or each.version in used)
+        return self.but(versions=tuple(kept))
 
     def with_lane(self, lane: LaneState) -> Governed:
         lanes = tuple(lane if each.lane == lane.lane else each for each in self.state.lanes)
