@@ -43,8 +43,9 @@ def pipeline_groups(names: Names, pipeline: Pipeline) -> Sequence[Group]:
 
 
 def control_groups(names: Names) -> Sequence[Group]:
-    """The groups that decide, make and number models."""
+    """The groups that watch, decide, make and number models."""
     reads = {
+        "monitor": ("summaries",),
         "governor": ("pipelines", "lifecycle", "jobs", "evidence", "commands"),
         "trainer": ("decisions",),
         "registry": ("candidates", "decisions"),

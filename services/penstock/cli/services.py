@@ -29,6 +29,7 @@ class Service:
 SERVICES = (
     Service(name="ingest", question="what came in, and what became of it?"),
     Service(name="inference", question="what does the model say?"),
+    Service(name="monitor", question="is the model still right?"),
     Service(name="governor", question="what should be done?"),
     Service(name="trainer", question="what would a new model be?"),
     Service(name="registry", question="which version is what, since when, and why?"),
