@@ -1,18 +1,31 @@
-"""The child of `check`: ``python -m penstock.onnx.dryrun FEATURES SCORES < model.onnx`` prints a verdict."""
+"""The child of `check`: ``python -m penstock.onnx.dryrun`` judges the artifacts that come in by stdin.
+
+Its imports are done once, and take most of the time that a dry run takes. Each artifact is judged in a fork
+of its own, which ends with it: whatever an artifact does, it does to nobody else.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import resource
+import select
+import signal
+import struct
 import sys
+import traceback
 from pathlib import Path
+from typing import BinaryIO, Final
 
 import numpy as np
 
 from penstock.onnx.model import FloatMatrix, Model, digest_of
 from penstock.onnx.refused import Refused
-from penstock.onnx.sandbox import CPU_SECONDS, MEMORY_BYTES, STACK_BYTES
+from penstock.onnx.sandbox import CPU_SECONDS, HEAD, MEMORY_BYTES, STACK_BYTES, WALL_SECONDS
 from penstock.onnx.structure import inspect
+
+_LARGEST_ANSWER: Final = 65_536
+"""Bytes of a pipe: more than a verdict has."""
 
 
 def confine() -> None:
@@ -80,10 +93,59 @@ def verdict(artifact: bytes, *, features: int, scores: int) -> str:
     return ""
 
 
+def judged(artifact: bytes, *, features: int, scores: int) -> dict[str, object]:
+    """What a fork says of the artifact: `refused`, or the `signal` it died of, or the `error` it ended with.
+
+    >>> from penstock.trainer.export import constant
+    >>> judged(constant(features=3, scores=[0.5]), features=3, scores=1)
+    {'refused': ''}
+    >>> judged(b"no model", features=3, scores=1)
+    {'refused': 'not an ONNX file'}
+    """
+    back, answer = os.pipe()
+    if (child := os.fork()) == 0:
+        _answer(answer, artifact, features=features, scores=scores)
+    os.close(answer)
+    try:
+        in_time = bool(select.select([back], [], [], WALL_SECONDS)[0])
+        said = os.read(back, _LARGEST_ANSWER) if in_time else b""
+    finally:
+        os.close(back)
+    if not in_time:
+        os.kill(child, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if not in_time:
+        return {"refused": f"the dry run took more than {WALL_SECONDS} s"}
+    if said:
+        found: dict[str, object] = json.loads(said)
+        return found
+    return {"signal": -code}
+
+
+def _answer(to: int, artifact: bytes, *, features: int, scores: int) -> None:
+    """In the fork: say it in one write, and end."""
+    try:
+        confine()
+        said: dict[str, object] = {"refused": verdict(artifact, features=features, scores=scores)}
+    except BaseException:  # noqa: BLE001 - whatever it is: nothing here may run on in the fork
+        said = {"error": traceback.format_exc()[-200:]}
+    try:
+        os.write(to, json.dumps(said).encode())
+    finally:
+        os._exit(0)
+
+
+def serve(requests: BinaryIO, verdicts: BinaryIO) -> None:
+    """Judge one artifact after the other, until whoever asks is gone."""
+    while len(head := requests.read(struct.calcsize(HEAD))) == struct.calcsize(HEAD):
+        size, features, scores = struct.unpack(HEAD, head)
+        artifact = requests.read(size)
+        if len(artifact) < size:
+            return
+        verdicts.write(json.dumps(judged(artifact, features=features, scores=scores)).encode() + b"\n")
+        verdicts.flush()
+
+
 if __name__ == "__main__":
-    confine()
-    print(
-        json.dumps(
-            {"refused": verdict(sys.stdin.buffer.read(), features=int(sys.argv[1]), scores=int(sys.argv[2]))}
-        )
-    )
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for whoever asks
+    serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,15 +1,18 @@
-"""Judge an artifact in a child process, so that nothing it does can hurt the one that asks."""
+"""Judge an artifact in another process, so that nothing it does can hurt the one that asks."""
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from penstock.onnx.model import digest_of
 from penstock.onnx.refused import MAX_BYTES, Refused
@@ -21,7 +24,11 @@ CPU_SECONDS = 5
 MEMORY_BYTES = 2**30
 STACK_BYTES = 8 * 2**20
 WALL_SECONDS = 30
-"""The child is killed after this long, however little processor time it got."""
+"""A dry run is killed after this long, however little processor time it got."""
+HEAD: Final = "<QII"
+"""Before each artifact: its size, features, scores."""
+TRIES: Final = 2
+"""A child that somebody has killed is begun anew, once."""
 
 _ACCEPTED: set[tuple[str, int, int]] = set()
 """Digest and widths of what has passed: the verdict on the same bytes would be the same."""
@@ -48,10 +55,10 @@ def judged_here() -> Iterator[None]:
 def check(artifact: bytes, *, features: int, scores: int) -> None:
     """Raise `Refused` unless the artifact is a model of the given width that can be trusted to run.
 
-    A child process with 1 GiB of memory and 5 s of processor time reads the file (allowed ops only: see
+    A process with 1 GiB of memory and 5 s of processor time reads the file (allowed ops only: see
     `penstock.onnx.structure`), then scores a few rows with it: every row, also one with all values missing,
-    must get finite scores that do not depend on the other rows of its batch. Takes about half a second, and
-    nothing for what this process has accepted before.
+    must get finite scores that do not depend on the other rows of its batch. Takes some 20 milliseconds, the
+    first time about half a second more, and nothing for what this process has accepted before.
 
     Args:
         artifact: the ONNX bytes, at most `MAX_BYTES`.
@@ -85,24 +92,67 @@ def _judge(artifact: bytes, *, features: int, scores: int) -> None:
 
 
 def _verdict_of_child(artifact: bytes, *, features: int, scores: int) -> str:
-    try:
-        child = subprocess.run(  # noqa: S603 - our own module; the artifact goes in by stdin
-            [sys.executable, "-P", "-m", "penstock.onnx.dryrun", str(features), str(scores)],
-            input=artifact,
-            capture_output=True,
-            timeout=WALL_SECONDS,
-            check=False,
-            # One thread: with more, the thread stacks alone fill the memory limit.
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-        )
-    except subprocess.TimeoutExpired as error:
-        raise Refused(f"the dry run took more than {WALL_SECONDS} s") from error
-    if child.returncode in {-signal.SIGXCPU, -signal.SIGKILL}:
+    answer = _CHILD.ask(artifact, features=features, scores=scores)
+    if "refused" in answer:
+        return str(answer["refused"])
+    number = answer.get("signal")
+    if number in {signal.SIGXCPU, signal.SIGKILL}:
         raise Refused(f"the dry run took more than {CPU_SECONDS} s of processor time")
-    if child.returncode < 0:
-        raise Refused(f"the dry run died of {signal.Signals(-child.returncode).name}")
-    try:
-        return str(json.loads(child.stdout.splitlines()[-1])["refused"])
-    except (IndexError, ValueError, KeyError, TypeError) as error:
-        last = child.stderr[-200:].decode(errors="replace")
-        raise Refused(f"the dry run gave no verdict: {last}") from error
+    if isinstance(number, int) and number > 0:
+        raise Refused(f"the dry run died of {signal.Signals(number).name}")
+    raise Refused(f"the dry run gave no verdict: {answer.get('error', 'its process ended')}")
+
+
+class _Child:
+    """The process that judges: begun when there is first something to judge, and again where it died."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._asking = threading.Lock()
+
+    def ask(self, artifact: bytes, *, features: int, scores: int) -> dict[str, object]:
+        """What it says; nothing where it died, which no artifact can make it do."""
+        with self._asking:
+            for _ in range(TRIES):
+                try:
+                    return self._said(artifact, features=features, scores=scores)
+                except (OSError, ValueError):
+                    self._end()
+            return {}
+
+    def _said(self, artifact: bytes, *, features: int, scores: int) -> dict[str, object]:
+        process = self._started()
+        if process.stdin is None or process.stdout is None:
+            raise OSError("the child has no pipes")
+        process.stdin.write(struct.pack(HEAD, len(artifact), features, scores) + artifact)
+        process.stdin.flush()
+        found: dict[str, object] = json.loads(process.stdout.readline())
+        return found
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "penstock.onnx.dryrun"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                # One thread: with more, the thread stacks alone fill the memory limit, and a fork loses them.
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            )
+            # Where it is not killed first, it ends with its stdin; at the end of a test run it is ended.
+            atexit.register(self._end)
+        return self._process
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        atexit.unregister(self._end)
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        process.wait()
+
+
+_CHILD = _Child()
