@@ -253,7 +253,7 @@ def test_evidence_said_twice_is_taken_once() -> None:
     before = loop.state
     loop.take(beat)
     assert loop.state.taken == before.taken + 1
-    assert loop.state.now == before.now
+    assert loop.state.judged == before.judged
 
 
 def test_each_decision_names_the_one_before_it_and_a_replay_gives_the_same() -> None:

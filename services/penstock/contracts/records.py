@@ -524,7 +524,7 @@ class GovernorState:
     policy: str
     ordinal: int
     """of the last evidence; -1 before the first"""
-    now: int | None
+    judged: int | None
     """event time up to which everything is judged"""
     begun: int | None
     sealed: int | None

@@ -86,7 +86,7 @@ class Watch:
     @property
     def now(self) -> int | None:
         """Event time up to which everything is judged; None before anything is."""
-        return None if self.state is None else self.state.now
+        return None if self.state is None else self.state.judged
 
     def stop(self) -> None:
         self._stop.set()
@@ -151,5 +151,5 @@ class Watch:
                 self._tell(event)
             case _:
                 pass
-        if self.state is not None and self.state.now is not None and not self.waits:
-            self._pace.judged(self.state.now)
+        if self.state is not None and self.state.judged is not None and not self.waits:
+            self._pace.judged(self.state.judged)

@@ -52,7 +52,7 @@ def _promote(desk: Desk, fact: r.PromoteVersion) -> None:
             challenger=Challenger(
                 version=fact.version,
                 lane=governed.lane_of(fact.version),
-                since=state.now or 0,
+                since=state.judged or 0,
                 step=-1,
                 approvals=(fact.operator,),
                 asked_approval=True,

@@ -33,7 +33,7 @@ def decide(governed: Governed | None, fact: Fact, place: Place) -> tuple[Governe
             f"a {type(fact).__name__} of {fact.pipeline!r}, which was never applied",
             reason="unknown_pipeline",
         )
-    desk = Desk(_counted(governed), place, governed.state.now)
+    desk = Desk(_counted(governed), place, governed.state.judged)
     if isinstance(fact, Evidence):
         _evidence(desk, fact)
     elif isinstance(fact, Command):
@@ -67,7 +67,7 @@ def _evidence(desk: Desk, fact: Evidence) -> None:
         return
     desk.event_time = fact.time
     desk.governed = desk.governed.but(
-        now=fact.time, begun=fact.begun, sealed=fact.sealed, rows=fact.rows, ranges=fact.ranges
+        judged=fact.time, begun=fact.begun, sealed=fact.sealed, rows=fact.rows, ranges=fact.ranges
     )
     if desk.governed.state.stage not in (r.Stage.BOOTSTRAPPING, r.Stage.HELD):
         tick(desk)

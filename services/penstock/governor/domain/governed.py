@@ -96,7 +96,7 @@ def begun(pipeline: Pipeline, text: str) -> Governed:
         spec=pipeline.digest,
         policy=pipeline.policy_digest,
         ordinal=-1,
-        now=None,
+        judged=None,
         begun=None,
         sealed=None,
         rows=0,

@@ -69,7 +69,7 @@ def promote(
     """Make a version the champion; the former one is watched on."""
     governed = desk.governed
     state = governed.state
-    now = state.now or 0
+    now = state.judged or 0
     watch = None
     if state.champion is not None:
         # The last blocks that count begin at the end of the watch, and are sealed a horizon later.
@@ -98,7 +98,9 @@ def roll_back(desk: Desk, reason: str, standing: Standing | None = None) -> None
     watch, fallen = state.watch, state.champion
     if watch is None or fallen is None:
         raise TypeError("there is nothing to roll back to")
-    desk.governed = governed.but(champion=watch.former, promoted=state.now, watch=None).moved(Move.ROLL_BACK)
+    desk.governed = governed.but(champion=watch.former, promoted=state.judged, watch=None).moved(
+        Move.ROLL_BACK
+    )
     numbers = {} if standing is None else {"mean": standing.mean, "better": standing.better}
     numbers |= {} if standing is None else {"ewma": standing.ewma, "blocks": float(standing.blocks)}
     desk.route(

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from penstock.contracts import records as r
 from penstock.contracts.records import Challenger, Standing
 from penstock.governor.domain import training
-from penstock.governor.domain.governed import ALARM
 from penstock.governor.domain.routes import shadows
 from penstock.governor.domain.steps import rest, roll_back, step
 from penstock.governor.domain.table import Move
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def tick(desk: Desk) -> None:
-    """Do what is due at `state.now`."""
+    """Do what is due at `state.judged`."""
     _watch(desk)
     _challenger(desk)
     _alarm(desk)
@@ -38,7 +37,7 @@ def tick(desk: Desk) -> None:
 def _watch(desk: Desk) -> None:
     state = desk.governed.state
     watch = state.watch
-    if watch is None or state.now is None:
+    if watch is None or state.judged is None:
         return
     standing = against(desk.governed, watch.former)
     if standing is not None and standing.better >= -log(desk.governed.pipeline.policy.compare.level):
@@ -47,7 +46,7 @@ def _watch(desk: Desk) -> None:
             f"version {watch.former} was better by more than the margin on {standing.blocks} blocks",
             standing,
         )
-    elif state.now >= watch.until:
+    elif state.judged >= watch.until:
         former = watch.former
         desk.governed = desk.governed.but(watch=None)
         if desk.governed.stage is r.Stage.WATCHING:
@@ -59,7 +58,7 @@ def _watch(desk: Desk) -> None:
 def _challenger(desk: Desk) -> None:
     state = desk.governed.state
     challenger = state.challenger
-    if challenger is None or state.now is None or state.pending is not None:
+    if challenger is None or state.judged is None or state.pending is not None:
         return
     standing = against(desk.governed, challenger.version)
     level = desk.governed.pipeline.policy.compare.level
@@ -82,13 +81,13 @@ def _alarm(desk: Desk) -> None:
     governed = desk.governed
     state = governed.state
     failing = _failing(governed)
-    if failing is None or state.now is None:
+    if failing is None or state.judged is None:
         return
     answered = state.alarm is not None and state.alarm.version == failing.version
     if not answered and failing.onset is not None and failing.alarmed is not None:
         alarm = r.Alarm(
             version=failing.version,
-            time=state.now,
+            time=state.judged,
             onset=failing.onset,
             rows=state.rows,
             stage=0,
@@ -117,24 +116,27 @@ def _failing(governed: Governed) -> r.Known | None:
 def _free(governed: Governed) -> bool:
     """Whether a training may begin that an alarm asks for.
 
-    One at a time, and each has a horizon to come into service. What an earlier stage of the alarm made is
-    tested to its end; a refresh gives way. What somebody forced is overturned by harm alone.
+    One at a time, and each has a horizon to come into service. A challenger that was asked for since the
+    alarm has learned from what came since, and is tested to its end; an older one gives way. What somebody
+    forced is overturned by harm alone.
     """
     state = governed.state
-    if state.challenger is not None and state.challenger.lane == ALARM:
+    challenger, alarm = state.challenger, state.alarm
+    known = None if challenger is None else governed.known(challenger.version)
+    if known is not None and alarm is not None and (known.asked or 0) >= alarm.time:
         return False
     if state.watch is not None and state.watch.forced:
         return False
     asked = max((each.asked for each in state.versions if each.asked is not None), default=None)
     horizon = governed.pipeline.labels.horizon
-    return state.pending is None and (asked is None or (state.now or 0) >= asked + horizon)
+    return state.pending is None and (asked is None or (state.judged or 0) >= asked + horizon)
 
 
 def _lanes(desk: Desk) -> None:
     """Test the lane that leads, where it has shown that it is better."""
     governed = desk.governed
     state, compare = governed.state, governed.pipeline.policy.compare
-    if state.now is None:
+    if state.judged is None:
         return
     others = max(1, len(governed.pipeline.lanes) - 1)
     needed = -log(level_of(state.tests + 1, lanes=others, level=compare.level))
@@ -156,7 +158,7 @@ def _lanes(desk: Desk) -> None:
     challenger = Challenger(
         version=lane.version,
         lane=best.lane,
-        since=state.now,
+        since=state.judged,
         step=-1,
         approvals=(),
         asked_approval=False,

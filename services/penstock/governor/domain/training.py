@@ -25,7 +25,7 @@ thousands a good one (measured on streams whose concept changes at once)."""
 def due_lanes(governed: Governed) -> tuple[str, ...]:
     """The lanes whose next version is due, in the order of the spec."""
     state, policy = governed.state, governed.pipeline.policy
-    if state.now is None or state.sealed is None or state.begun is None:
+    if state.judged is None or state.sealed is None or state.begun is None:
         return ()
     if state.sealed - state.begun < policy.first_training:
         return ()
@@ -33,18 +33,18 @@ def due_lanes(governed: Governed) -> tuple[str, ...]:
     return tuple(
         lane.name
         for lane in governed.pipeline.lanes
-        if (last := asked.get(lane.name)) is None or state.now >= last + lane.every
+        if (last := asked.get(lane.name)) is None or state.judged >= last + lane.every
     )
 
 
 def affordable(governed: Governed) -> bool:
     """Whether the budget allows evidence to start a training now."""
     state, budget = governed.state, governed.pipeline.policy.retrain
-    if state.now is None:
+    if state.judged is None:
         return False
-    if state.retrains and state.now < state.retrains[-1] + budget.cool_down:
+    if state.retrains and state.judged < state.retrains[-1] + budget.cool_down:
         return False
-    recent = [time for time in state.retrains if time > state.now - budget.at_most.per]
+    recent = [time for time in state.retrains if time > state.judged - budget.at_most.per]
     return len(recent) < budget.at_most.count
 
 
@@ -59,7 +59,7 @@ def alarm_due(governed: Governed) -> bool:
 
 def ask_for_alarm(desk: Desk, alarm: Alarm) -> None:
     """Train the temporary lane on what came since the alarm's onset."""
-    now = desk.governed.state.now
+    now = desk.governed.state.judged
     if now is None:
         raise TypeError("an alarm has an event time")
     challenger = desk.governed.state.challenger
