@@ -67,6 +67,26 @@ def test_the_outputs_are_there_before_the_state_and_on_the_summarys_partition() 
     assert (output.key, state.key, state.value) == (b"a", b"a", b"4\n[1,5]")
 
 
+def test_a_batch_is_refreshed_for_once() -> None:
+    desk = Desk()
+    ends = iter([3, 9])
+    desk.handler = Handler(
+        desk.core,
+        desk.catalog,
+        write=desk.write,
+        recall=desk.states.get,
+        group="penstock.monitor",
+        telemetry=off(),
+        fuse=None,
+        reached=lambda _: next(ends),
+    )
+    refreshed: list[int] = []
+    desk.core.refresh = lambda: refreshed.append(offset)  # type: ignore[method-assign]
+    for offset in (0, 1, 2, 3, 8):
+        desk.gets(offset, 1)
+    assert refreshed == [0, 3]
+
+
 def test_where_there_is_nothing_to_say_the_state_alone_is_written() -> None:
     desk = Desk()
     desk.gets(0, 0)

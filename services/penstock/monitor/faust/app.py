@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import faust
+from faust.types import TP
 
 from penstock.monitor.faust.overrides import LOGGER, App
 from penstock.monitor.faust.security import credentials
 from penstock.monitor.ledger import NAME, SOURCE, STATE, position_of
-from penstock.runtime.broker import Message, Record
+from penstock.runtime.broker import Message, Record, TopicPartition
 from penstock.runtime.catalog import Names
 from penstock.runtime.errors import Fenced
 from penstock.runtime.settings import Settings
@@ -58,6 +59,11 @@ class MonitorApp(App):
             for each in messages
         ]
         await asyncio.gather(*sent)
+
+    def reached(self, where: TopicPartition) -> int | None:
+        """The end of an assigned partition when it was last asked for records; None before that."""
+        found: int | None = self.consumer.highwater(TP(where.topic, where.partition))
+        return found
 
     def recall(self, key: bytes) -> bytes | None:
         """The state of a key as it was restored; newer ones are the handler's own to know."""

@@ -30,6 +30,8 @@ PATIENCE: Final = 0.1
 
 Write = Callable[[Sequence[Message]], Awaitable[None]]
 """Returns when the broker has all of it."""
+Reached = Callable[[TopicPartition], int | None]
+"""The end of a partition when it was last asked for records; None where nobody knows."""
 Recall = Callable[[bytes], bytes | None]
 """The state record of a key, as it was restored or written last."""
 
@@ -40,6 +42,7 @@ class Handler(Generic[State]):
     Args:
         write: to any topic.
         recall: from the restored table.
+        reached: how far the records that were brought last went; they are one batch.
         group: named in telemetry.
         fuse: ends the service before a stream of invalid records becomes dead letters; none lets them pass.
     """
@@ -54,12 +57,16 @@ class Handler(Generic[State]):
         group: str,
         telemetry: Telemetry,
         fuse: Fuse | None,
+        reached: Reached = lambda _: None,
     ) -> None:
         self._core = core
         self._catalog = catalog
         self._ledger = Ledger(core, catalog.control)
         self._write = write
         self._recall = recall
+        self._reached = reached
+        self._batches: dict[TopicPartition, int] = {}
+        """Where the batch ends that the core was refreshed for."""
         self._group = group
         self._telemetry = telemetry
         self._fuse = fuse
@@ -70,6 +77,7 @@ class Handler(Generic[State]):
     def forget(self) -> None:
         """Partitions came or went: what is known is to be recalled anew."""
         self._ledger.forget()
+        self._batches.clear()
         self.positions.clear()
 
     async def handle(self, record: Record) -> None:
@@ -101,16 +109,26 @@ class Handler(Generic[State]):
         if key not in self._ledger and (payload := self._recall(key)) is not None:
             self._ledger.load(key, payload)
         while True:
-            self._catalog.refresh()
-            self._core.refresh()
+            self._refresh(record)
             try:
                 outputs = self._ledger.take(record)
             except NotYet as missing:
+                self._batches.clear()
                 self._conditions.began("not_yet", why=str(missing))
                 await asyncio.sleep(PATIENCE)
             else:
                 self._conditions.ended("not_yet")
                 return outputs
+
+    def _refresh(self, record: Record) -> None:
+        """Once for each batch, as in the loop: asking for the ends of topics takes longer than a record."""
+        where = TopicPartition(record.topic, record.partition)
+        if record.offset < self._batches.get(where, 0):
+            return
+        end = self._reached(where)  # first: what is older than this is older than what is read now
+        self._catalog.refresh()
+        self._core.refresh()
+        self._batches[where] = record.offset + 1 if end is None else end
 
     async def _refuse(self, refused: Refused) -> None:
         topic = refused.record.topic

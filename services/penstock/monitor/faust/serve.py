@@ -70,6 +70,7 @@ async def _live(
         catalog,
         write=app.write,
         recall=app.recall,
+        reached=app.reached,
         group=catalog.names.of(NAME),
         telemetry=telemetry,
         fuse=Fuse() if settings.fuse == "on" else None,

@@ -101,15 +101,18 @@ class KafkaBroker:
 
     def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
         wanted = list(partitions)
-        first = self._offsets(wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call] # the client's own
-        last = self._offsets(wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call] # as above
-        return {partition: (first[partition], last[partition]) for partition in wanted}
+        # Both are asked for before either is waited for: it is half the time.
+        first = self._asked(wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call] # the client's own
+        last = self._asked(wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call] # as above
+        starts, ends = self._offsets(first), self._offsets(last)
+        return {partition: (starts[partition], ends[partition]) for partition in wanted}
 
     def unsettled(self, partitions: Iterable[TopicPartition]) -> frozenset[TopicPartition]:
         wanted = list(partitions)
         # The stable end first: what is written in between only makes this err on the side of waiting.
-        stable = self._offsets(wanted, OffsetSpec.latest())  # type: ignore[no-untyped-call] # as above
-        ends = self._offsets(wanted, OffsetSpec.latest(), ck.IsolationLevel.READ_UNCOMMITTED)  # type: ignore[no-untyped-call] # as above
+        stable = self._offsets(self._asked(wanted, OffsetSpec.latest()))  # type: ignore[no-untyped-call] # as above
+        written = self._asked(wanted, OffsetSpec.latest(), ck.IsolationLevel.READ_UNCOMMITTED)  # type: ignore[no-untyped-call] # as above
+        ends = self._offsets(written)
         return frozenset(each for each in wanted if stable[each] < ends[each])
 
     def cluster_id(self) -> str:
@@ -146,16 +149,20 @@ class KafkaBroker:
         except TimeoutError as error:
             raise Contact(self._servers).away(f"asked {what}") from error
 
-    def _offsets(
+    def _asked(
         self,
         partitions: list[TopicPartition],
         spec: OffsetSpec,
         isolation: ck.IsolationLevel = ck.IsolationLevel.READ_COMMITTED,
-    ) -> dict[TopicPartition, int]:
+    ) -> Mapping[Any, Future[Any]]:
+        """Offsets that are asked for, and on their way."""
         if not partitions:
             return {}
         asked = {ck.TopicPartition(p.topic, p.partition): spec for p in partitions}
-        answers = self._admin.list_offsets(asked, isolation_level=isolation)
+        answers: Mapping[Any, Future[Any]] = self._admin.list_offsets(asked, isolation_level=isolation)
+        return answers
+
+    def _offsets(self, answers: Mapping[Any, Future[Any]]) -> dict[TopicPartition, int]:
         return {
             TopicPartition(p.topic, p.partition): self._answer(f"for offsets of {p.topic}", future).offset
             for p, future in answers.items()
