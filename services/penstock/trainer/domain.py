@@ -11,6 +11,7 @@ from penstock.contracts.records import (
     JobCompleted,
     Manifest,
     Purpose,
+    RetrainRequested,
     Source,
     Verdict,
 )
@@ -83,16 +84,23 @@ def baseline(
         metrics={},
         profile=None,
     )
+    return ended(decision, source, manifest)
+
+
+def ended(
+    decision: BaselineRequested | RetrainRequested, source: Source, manifest: Manifest
+) -> tuple[CandidateTrained, JobCompleted]:
+    """The candidate that a job made, and the end of the job."""
     candidate = CandidateTrained(
         id=derived_id(decision.id, "candidate"),
-        pipeline=pipeline.name,
+        pipeline=decision.pipeline,
         decision=decision.id,
         causes=(source,),
         manifest=manifest,
     )
     job = JobCompleted(
         id=derived_id(decision.id, "job"),
-        pipeline=pipeline.name,
+        pipeline=decision.pipeline,
         decision=decision.id,
         candidate=candidate.id,
         causes=(source,),

@@ -18,6 +18,7 @@ from penstock.contracts.records import (
 )
 from penstock.kernel.chain import derived_id
 from penstock.kernel.pipeline import Pipeline
+from penstock.trainer.domain import ended
 from penstock.trainer.request import Failed, Result
 
 
@@ -65,21 +66,7 @@ def trained(
         metrics=dict(result.metrics),
         profile=_profile(result),
     )
-    candidate = CandidateTrained(
-        id=derived_id(decision.id, "candidate"),
-        pipeline=pipeline.name,
-        decision=decision.id,
-        causes=(source,),
-        manifest=manifest,
-    )
-    job = JobCompleted(
-        id=derived_id(decision.id, "job"),
-        pipeline=pipeline.name,
-        decision=decision.id,
-        candidate=candidate.id,
-        causes=(source,),
-    )
-    return candidate, job
+    return ended(decision, source, manifest)
 
 
 def _profile(result: Result) -> Profile:
