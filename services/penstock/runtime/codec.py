@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row")
 _NAMESPACE: Final = "penstock"
-_REMEMBERED: Final = 20_000
+_REMEMBERED: Final = 30_000
 
 
 class UnknownSchema(NotYet):
@@ -152,7 +152,7 @@ class Codec:
         if read is None:
             raise UnknownSchema(fingerprint)
         decoded = read(payload)
-        if memory is not None:
+        if memory is not None and decoded.rows is not None:  # events are read once, rows by several tasks
             if len(memory) >= _REMEMBERED:
                 memory.clear()
             memory[payload] = decoded

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from penstock.cli.applied import known_codec, whole
+from penstock.cli.applied import whole
 from penstock.cli.backtest.feed import step_length, steps
 from penstock.cli.backtest.labels import first_of_each_id
 from penstock.cli.backtest.scores import Scores
 from penstock.cli.backtest.system import MemorySystem
+from penstock.cli.controllog import ControlLog
 from penstock.contracts import records as r
 from penstock.kernel.blocks import base_block
 from penstock.onnx import judged_here
@@ -124,7 +125,7 @@ class Drive:
         """What has been predicted since the last time."""
         where = TopicPartition(self.names.of("predictions", self.pipeline.name), 0)
         reader = self.broker.reader({where: 0})
-        codec = known_codec(self.broker, self.names)
+        codec = self.system.codec()
         while True:
             found: list[r.Prediction] = []
             while reader.behind:
@@ -133,19 +134,14 @@ class Drive:
             yield found
 
     def _ran(self, scores: Scores) -> Ran:
-        codec = known_codec(self.broker, self.names)
-
-        def events(topic: str) -> list[Any]:
-            return [
-                codec.decode(each.value or b"").value for each in whole(self.broker, self.names.of(topic))
-            ]
-
+        log = ControlLog(self.broker, self.names)
+        models = [entry.event for entry in log.of("models", r.ModelRegistered)]
         return Ran(
             scores=scores,
-            decisions=events("decisions"),
-            registered=[each for each in events("lifecycle") if isinstance(each, r.VersionRegistered)],
-            manifests={each.version: each.manifest for each in events("models")},
-            alarms=[each for each in events("evidence") if isinstance(each, r.PerformanceDegraded)],
+            decisions=[entry.event for entry in log.all("decisions")],
+            registered=[entry.event for entry in log.of("lifecycle", r.VersionRegistered)],
+            manifests={each.version: each.manifest for each in models},
+            alarms=[entry.event for entry in log.of("evidence", r.PerformanceDegraded)],
             letters=[
                 dict(record.headers)["__connect.errors.exception.message"].decode()
                 for service in _SERVICES

@@ -80,6 +80,13 @@ class MemorySystem:
         self._workers: dict[str, _Worker] = {}
         self._memory: dict[bytes, Decoded] = {}
 
+    def codec(self) -> Codec:
+        """For whoever reads along: it knows the schemas of the log so far, and what was read already."""
+        codec = Codec(memory=self._memory)
+        for record in self.broker.records(self.names.of("schemas")):
+            codec.learn(record.value or b"")
+        return codec
+
     def restart(self, name: str) -> None:
         """A new process in the same slot: the old one is fenced, what it had in hand is lost."""
         desk = Desk(self.broker)
