@@ -1,4 +1,4 @@
-"""The demo's account of every record, from what the topics say and nothing else.
+"""The demo's report, from what the topics say and nothing else: an account of every record, and of the loop.
 
 By origin and distinct id:
     events = features + dead letters
@@ -14,10 +14,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from penstock.cli.demo.chapters import decisions_text, quality_text, versions_text
+from penstock.cli.demo.quality import Judged, Quality
 from penstock.contracts.records import JoinAdvanced, Origin, Outcome, OutcomeKind, Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from penstock.cli.demo.course import Course
+    from penstock.cli.replay import Replayed
 
 HOME = frozenset({OutcomeKind.LABELLED, OutcomeKind.REVISED})
 """Kinds of outcomes whose label came in time."""
@@ -40,6 +45,7 @@ class Seen:
     outcomes: dict[tuple[Origin, str], set[OutcomeKind]] = field(default_factory=dict)
     watermarks: dict[int, int] = field(default_factory=dict)
     """Partition → event time up to which the join is complete."""
+    judged: Judged = field(default_factory=Judged)
 
     def predicted(self, prediction: Prediction, partition: int) -> None:
         key = prediction.origin, prediction.id
@@ -53,6 +59,7 @@ class Seen:
         match event:
             case Outcome():
                 self.outcomes.setdefault((event.origin, event.id), set()).add(event.kind)
+                self.judged.became(event)
             case JoinAdvanced(watermark=int() as watermark):
                 self.watermarks[partition] = max(watermark, self.watermarks.get(partition, watermark))
             case _:
@@ -100,8 +107,63 @@ def _overdue(seen: Seen, time: int, partition: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What of the story there is time for in the slice that was replayed."""
+
+    champion: bool
+    """A trained version can become champion."""
+    take_back: bool
+    """What the operator forced can be taken back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What became of the loop."""
+
+    course: Course
+    quality: Quality
+    replayed: Replayed
+    expected: Expected
+
+    @property
+    def told(self) -> bool:
+        """Whether everything that there was time for has happened, and follows from the journal."""
+        course, expected = self.course, self.expected
+        return (
+            (course.went_the_whole_way or not expected.champion)
+            and (course.taken_back or not expected.take_back)
+            and self.replayed.same
+        )
+
+    def verdicts(self) -> list[str]:
+        """A sentence for each part of the story."""
+        course, expected, replayed = self.course, self.expected, self.replayed
+        champion = (
+            "A trained version went the whole way: shadow, canary, champion."
+            if course.went_the_whole_way
+            else _missing("a trained version to become champion", expected=expected.champion)
+        )
+        back = (
+            "The forced version was taken back."
+            if course.taken_back
+            else _missing("an operator's mistake to be taken back", expected=expected.take_back)
+        )
+        again = (
+            f"Replayed from the journal, the {replayed.count:,} decisions on {replayed.facts:,} facts are"
+            " the same to the byte."
+            if replayed.same
+            else f"THE REPLAY DIFFERS: {replayed.difference}."
+        )
+        return [champion, back, again]
+
+
+def _missing(what: str, *, expected: bool) -> str:
+    return f"THERE WAS TIME for {what}, AND IT DID NOT HAPPEN." if expected else f"Too short for {what}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The whole account."""
+    """The whole report."""
 
     events: int
     features: int
@@ -120,6 +182,7 @@ class Report:
     """Seconds by phase, in their order."""
     seconds: float
     """Of the replay: from the first event sent until everything had come home."""
+    learned: Learned
 
     @property
     def conserved(self) -> bool:
@@ -131,6 +194,11 @@ class Report:
             and self.grpc.holds
             and self.asked == self.answered == self.grpc.predictions
         )
+
+    @property
+    def good(self) -> bool:
+        """Whether everything that should have happened has, and nothing else."""
+        return self.conserved and self.learned.told
 
     @property
     def rows_per_s(self) -> float:
@@ -164,6 +232,23 @@ class Report:
             "seconds": round(self.seconds, 2),
             "rows_per_s": round(self.rows_per_s, 1),
             "phases": {name: round(seconds, 2) for name, seconds in self.phases.items()},
+            **self._loop(),
+        }
+
+    def _loop(self) -> dict[str, Any]:
+        course, quality, replayed = self.learned.course, self.learned.quality, self.learned.replayed
+        return {
+            "versions": course.versions,
+            "decisions": course.decisions,
+            "alarms": course.alarms,
+            "scored": quality.rows,
+            "log_loss": quality.log_loss,
+            "auc": quality.auc,
+            "went_the_whole_way": course.went_the_whole_way,
+            "forced": course.forced,
+            "taken_back": course.taken_back,
+            "why": course.why,
+            "replay": {"identical": replayed.same, "decisions": replayed.count, "facts": replayed.facts},
         }
 
     def as_text(self) -> str:
@@ -178,8 +263,18 @@ class Report:
             else "CONSERVATION DOES NOT HOLD."
         )
         dead = f"{self.dead_letters:,}"
+        learned = self.learned
+        course = learned.course
+        explained = ["", f"$ {course.why}", course.explained] if course.why else []
         lines = [
             "",
+            versions_text(course.versions),
+            "",
+            "day           decision  what, and why",
+            decisions_text(course.decisions),
+            *explained,
+            "",
+            *([quality_text(learned.quality), ""] if learned.quality.rows else []),
             f"stream  {self.events:,} events = {self.features:,} features + {dead} dead letters",
             f"        {self.features:,} features = {stream.predictions:,} predictions{differ}",
             f"        {_sentence(stream)}",
@@ -190,6 +285,7 @@ class Report:
             f"        {self.rows_per_s:,.0f} events/s{died}",
             "",
             verdict,
+            *learned.verdicts(),
         ]
         return "\n".join(lines)
 

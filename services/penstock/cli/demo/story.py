@@ -4,9 +4,10 @@
 2. history  the first day's departures are on their topic before anybody has asked for a pipeline
 3. apply    the pipeline file becomes what runs; the destinations are learned from the history
 4. day 0    the governor asks for a baseline, the trainer makes it, the registry routes it, inference answers
-5. replay   two producers, no more than an event-day ahead of what is judged; a client asks all the while
+5. replay   two producers, no more than an event-day ahead of what is judged; a client asks all the while;
+            for four weeks two fields come with their sign flipped, and one day an operator makes a mistake
 6. settle   until every consumer group has read all there is
-7. account  from the topics alone
+7. account  from the topics alone: every record, every version and decision, and these once more
 """
 
 from __future__ import annotations
@@ -20,17 +21,21 @@ from typing import TYPE_CHECKING
 
 from penstock.broker.ports import free_port
 from penstock.cli.apply import apply
+from penstock.cli.controllog import ControlLog
 from penstock.cli.demo import operator
+from penstock.cli.demo.course import course
 from penstock.cli.demo.fault import broken
-from penstock.cli.demo.flights import Flight, flights
+from penstock.cli.demo.flights import DAY_MS, Flight, flights
 from penstock.cli.demo.gather import Gatherer
+from penstock.cli.demo.quality import quality
 from penstock.cli.demo.replay import Replay
-from penstock.cli.demo.report import Report, Seen, account
+from penstock.cli.demo.report import Expected, Learned, Report, Seen, account
 from penstock.cli.demo.script import script
 from penstock.cli.demo.settle import log_answers, patiently, settle
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.groups import groups
 from penstock.cli.logview import FileLogs
+from penstock.cli.replay import replayed as replay_of
 from penstock.cli.specfile import load
 from penstock.cli.stack import Plan, Stack
 from penstock.contracts.records import Origin
@@ -115,8 +120,25 @@ class Story:
                 log_answers(replay, gatherer)
                 settle(replay, broker, groups(names, [pipeline]))
             with self._phase("account", "counting what the topics hold"):  # 7.
-                replay.until(patiently(lambda: bool(gatherer.gather())))
-            return self._report(gatherer.seen, replay, stack.restarts())
+                replay.until(patiently(lambda: _complete(gatherer, play.end)))
+                learned = self._learned(broker, names, pipeline, gatherer.seen)
+            return self._report(gatherer.seen, replay, learned, stack.restarts())
+
+    def _learned(self, broker: Broker, names: Names, pipeline: Pipeline, seen: Seen) -> Learned:
+        way = course(ControlLog(broker, names, pipeline.name), pipeline)
+        policy, horizon = pipeline.policy, pipeline.labels.horizon
+        canary = len(policy.canary.shares) * policy.canary.each
+        replayed = self._part.days * DAY_MS
+        return Learned(
+            course=way,
+            quality=quality(seen.judged.rows.values(), static=way.first),
+            replayed=replay_of(broker, names, pipeline.name),
+            expected=Expected(
+                # Labels have to be sealed, the shadow has its horizon, the canary its steps.
+                champion=replayed > policy.first_training + 2 * horizon + canary + DAY_MS,
+                take_back=replayed > operator.DAY * DAY_MS + policy.watch + horizon + DAY_MS,
+            ),
+        )
 
     def _replay(self, replay: Replay, broker: Broker, names: Names, pipeline: Pipeline) -> None:
         play = replay.script
@@ -139,7 +161,7 @@ class Story:
             replay.asker.stop()
             replay.until(replay.asker.finished.is_set)
 
-    def _report(self, seen: Seen, replay: Replay, restarts: int) -> Report:
+    def _report(self, seen: Seen, replay: Replay, learned: Learned, restarts: int) -> Report:
         stream = {name for origin, name in seen.predictions if origin is Origin.STREAM}
         return Report(
             events=len(seen.events),
@@ -155,6 +177,7 @@ class Story:
             restarts=restarts,
             phases=self._phases,
             seconds=self._phases["replay"] + self._phases["settle"],
+            learned=learned,
         )
 
     def _flights(self) -> list[Flight]:
@@ -171,3 +194,9 @@ class Story:
         began = time.monotonic()
         yield
         self._phases[name] = time.monotonic() - began
+
+
+def _complete(gatherer: Gatherer, end: int) -> bool:
+    """Whether all is gathered, to where every partition of the join has come to the end of event time."""
+    reached = gatherer.gather().watermarks.values()
+    return len(reached) == PARTITIONS and min(reached) >= end
