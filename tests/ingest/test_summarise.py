@@ -296,16 +296,17 @@ JUDGED = st.lists(
         time=st.integers(0, 5 * HOUR),
         losses=st.tuples(LOSSES, LOSSES, LOSSES),
         kind=st.sampled_from([OutcomeKind.LABELLED, OutcomeKind.REVISED]),
-        label=st.sampled_from([0.0, 1.0]),
+        label=st.sampled_from([0.0, 1.0, 2.0]),
     ),
     max_size=60,
 )
 
 
 @settings(max_examples=100, deadline=None)
-@given(judged=JUDGED)
-def test_time_blocks_are_numpys_sums_of_paired_losses(judged: list[Outcome]) -> None:
-    found = {(block.start, block.kind, block.versions): block for block in time_blocks(judged, HOUR)}
+@given(judged=JUDGED, classes=st.sampled_from([0, 3]))
+def test_time_blocks_are_numpys_sums_of_paired_losses(judged: list[Outcome], classes: int) -> None:
+    blocks = time_blocks(judged, HOUR, classes=classes)
+    found = {(block.start, block.kind, block.versions): block for block in blocks}
     groups: defaultdict[tuple[int, OutcomeKind, tuple[int, ...]], list[Outcome]] = defaultdict(list)
     for each in judged:
         versions = tuple(score.version for score in each.scores if score.loss is not None)
@@ -317,7 +318,9 @@ def test_time_blocks_are_numpys_sums_of_paired_losses(judged: list[Outcome]) -> 
             [[each.scores[version].loss for version in versions] for each in group], dtype=float
         )
         assert (block.rows, block.length) == (len(group), HOUR)
-        assert block.labels == sum(each.label or 0.0 for each in group)
+        labels = np.array([each.label for each in group], dtype=float)
+        assert (block.labels, block.squares) == (labels.sum(), np.square(labels).sum())
+        assert list(block.counts) == [np.count_nonzero(labels == place) for place in range(classes)]
         assert list(block.losses) == losses.sum(axis=0).tolist()
         assert [(pair.first, pair.second) for pair in block.pairs] == list(combinations(versions, 2))
         for pair in block.pairs:
@@ -344,6 +347,21 @@ def test_outcomes_without_a_label_in_time_are_counted_and_cost_nothing() -> None
         (0, OutcomeKind.LATE, 1, 1.0, (), ()),
         (HOUR, OutcomeKind.LABELLED, 1, 1.0, (0,), (0.25,)),
     ]
+
+
+def test_classes_are_counted_where_there_are_some() -> None:
+    system = System({"summarise": TASKS["summarise"]})
+    world = Given(system, system.apply({**SMALL, "task": "multiclass", "classes": ["no", "yes", "maybe"]}))
+    rows = system.codec.rows(
+        *(Outcome, world.pipeline.name, world.pipeline.features_digest, world.pipeline.feature_names)
+    )
+    heads = [outcome(f"c-{place}", 0, label=float(label)) for place, label in enumerate([2, 0, 2])]
+    for payload in rows.encode(heads, np.ones((3, 2))):
+        system.broker.append(Message("penstock.churn.outcomes", payload, b"", (), PARTITION))
+    system.settle()
+    [summary] = system.events("summaries")
+    [block] = summary.time_blocks
+    assert (block.counts, block.labels, block.squares) == ((1, 0, 2), 4.0, 8.0)
 
 
 # -- how far the join is

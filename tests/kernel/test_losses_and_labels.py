@@ -65,6 +65,7 @@ def test_labels(spec: Pipeline, value: object, label: float) -> None:
         (pipeline("multiclass"), 1, "wrong_type"),
         (pipeline("regression"), math.inf, "out_of_range"),
         (pipeline("regression"), 10**400, "out_of_range"),
+        (pipeline("regression"), -1e39, "out_of_range"),
         (pipeline("regression"), "3", "wrong_type"),
         (pipeline("regression"), False, "wrong_type"),
     ],

@@ -167,7 +167,7 @@ def summary(
         row_blocks=(),
         scored=(),
         answered=(),
-        time_blocks=tuple(time_blocks([row.outcome() for row in rows], length)),
+        time_blocks=tuple(time_blocks([row.outcome() for row in rows], length, classes=len(of.classes))),
     )
     return replace(made, **fields)
 

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from penstock.contracts.records import PerformanceDegraded, PerformanceRecovered, VersionStage
-from penstock.kernel.accepted import ROWS, accept, hindsight
+from penstock.kernel.accepted import ROWS, LabelSums, accept, hindsight
+from penstock.kernel.pipeline import Pipeline
+from penstock.kernel.policy import Objective, Task
+from penstock.monitor.domain.block import Block, parts
+from penstock.monitor.domain.state import dump, load
+from penstock.trainer.trial import tried
 from penstock.trainer.units import gathered
 from tests.monitor.stream import (
     CLAIM,
@@ -27,16 +32,17 @@ from tests.monitor.stream import (
     told,
     world,
 )
+from tests.trainer.learning import job
 
 PIPELINE = pipeline()
 TRAINED = [registered(0, asked=None), registered(1, asked=0)]
 
 
 def alarms(
-    rows: Sequence[Row], events: Sequence[object] = TRAINED
+    rows: Sequence[Row], events: Sequence[object] = TRAINED, *, of: Pipeline = PIPELINE
 ) -> list[PerformanceDegraded | PerformanceRecovered]:
     rows = [*rows, Row(time=rows[-1].time + 3 * DAY)]
-    _, evidence = told(summaries(rows, [], of=PIPELINE), world(events, of=PIPELINE))  # type: ignore[arg-type] # lists of either
+    _, evidence = told(summaries(rows, [], of=of), world(events, of=of))  # type: ignore[arg-type] # lists of either
     return [each for each in evidence if isinstance(each, PerformanceDegraded | PerformanceRecovered)]
 
 
@@ -116,12 +122,12 @@ def test_the_claim_of_a_holdout_holds_on_rows_like_it(rows: int) -> None:
         times = np.arange(len(losses)) * (HOUR // rows)
         held = rows * 24 * 20
         units = gathered(times[:held] // HOUR, rows=ROWS)
-        sizes, sums = np.bincount(units), np.bincount(units, weights=labels[:held])
-        means = np.bincount(units, weights=losses[:held]) / sizes
+        means = np.bincount(units, weights=losses[:held]) / np.bincount(units)
+        parts = np.split(labels[:held], np.flatnonzero(np.diff(units)) + 1)
         claim = accept(
             [
-                mean - hindsight("log_loss", outputs=1, rows=size, labels=each)
-                for mean, size, each in zip(means.tolist(), sizes.tolist(), sums.tolist(), strict=True)
+                mean - hindsight("log_loss", LabelSums.of(part.tolist(), classes=0))
+                for mean, part in zip(means.tolist(), parts, strict=True)
             ]
         )
         assert claim is not None
@@ -141,3 +147,96 @@ def test_of_two_versions_each_has_its_own_detector() -> None:
     assert [each.version for each in found if isinstance(each, PerformanceDegraded)] == [1]
     moved = [replace(row, losses={1: row.losses[1]}) for row in rows]
     assert [(type(each), each.time) for each in alarms(moved)] == [(type(each), each.time) for each in found]
+
+
+# -- more than two classes, and numbers
+
+
+def of_task(task: Task) -> Pipeline:
+    raw = PIPELINE.raw()
+    policy = {**PIPELINE.policy.raw(), "objective": "squared_error" if task == "regression" else "log_loss"}
+    lanes = {"everything": {}, "recent": {"window": "56d"}}
+    classes = {"classes": ["none", "some", "all"]} if task == "multiclass" else {}
+    return Pipeline.read({**raw, "task": task, "policy": policy, "lanes": lanes, **classes})
+
+
+def steady(task: Task, hours: int, *, mix: int, excess: float, seed: int) -> list[Row]:
+    """Rows of a version whose loss exceeds that of the hour's best constant by this much.
+
+    Args:
+        task: what the labels are.
+        hours: so many, from the first one on.
+        mix: of the labels; they cost a constant less in mix 1 than in mix 0.
+        excess: on average.
+        seed: of the noise.
+    """
+    rng = np.random.default_rng(seed)
+    labels = {
+        "multiclass": [[0, 1, 2] * 4, [0] * 10 + [1, 2]],
+        "regression": [[90, 110] * 6, [9, 11] * 6],
+    }[task][mix]
+    classes = 3 if task == "multiclass" else 0
+    objective: Objective = "squared_error" if task == "regression" else "log_loss"
+    constant = hindsight(objective, LabelSums.of([float(each) for each in labels], classes=classes))
+    return [
+        Row(
+            time=hour * HOUR + place * (HOUR // len(labels)),
+            losses={1: float(constant + excess + rng.normal(0, 0.05))},
+            label=float(label),
+        )
+        for hour in range(hours)
+        for place, label in enumerate(labels)
+    ]
+
+
+def after(days: int, rows: Sequence[Row]) -> list[Row]:
+    return [replace(row, time=row.time + days * DAY) for row in rows]
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_labels_that_are_easier_to_guess_hide_no_failure_and_are_none(task: Task) -> None:
+    """In the second mix a constant is so much better that the loss alone falls, whatever the model does."""
+    of = of_task(task)
+    healthy = [
+        *steady(task, 10 * 24, mix=0, excess=0.0, seed=1),
+        *after(10, steady(task, 4 * 24, mix=1, excess=0.0, seed=2)),
+        *after(14, steady(task, 4 * 24, mix=0, excess=0.0, seed=3)),
+    ]
+    assert alarms(healthy, of=of) == []
+    failing = [*healthy[: 10 * 24 * 12], *after(10, steady(task, 4 * 24, mix=1, excess=0.3, seed=2))]
+    losses = np.array([row.losses[1] for row in failing])
+    assert losses[10 * 24 * 12 :].mean() < losses[: 10 * 24 * 12].mean()
+    [degraded] = alarms(failing, of=of)
+    assert isinstance(degraded, PerformanceDegraded)
+    assert abs(degraded.onset - 10 * DAY) <= 6 * HOUR
+    assert degraded.accepted == pytest.approx(degraded.loss - 0.3, abs=0.05)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_trainer_and_monitor_compute_the_same_excess(task: Task) -> None:
+    """The claim made of the rows at hand is the claim made of what the summaries of these rows say."""
+    request = job(3000, task=task)
+    trial = tried(request)
+    held = slice(trial.cut, None)
+    rows = [
+        Row(time=time, losses={1: loss}, label=label)
+        for time, loss, label in zip(
+            request.times[held].tolist(), trial.losses.tolist(), request.labels[held].tolist(), strict=True
+        )
+    ]
+    of = of_task(task)
+    blocks: dict[int, Block] = {}
+    for each in summaries(rows, [len(rows) // 7, len(rows) // 3], of=of):
+        for part in parts(each.time_blocks):
+            start = part.start // HOUR
+            blocks[start] = blocks[start].plus(part) if start in blocks else part
+    judged = [blocks[start].judged(1) for start in sorted(blocks)]
+    assert min(each.rows for each in judged) >= ROWS, "each block is a unit"
+    claim = accept([each.loss / each.rows - hindsight(of.policy.objective, each.labels) for each in judged])
+    assert claim is not None
+    assert claim.metrics() == pytest.approx(
+        {name: trial.metrics[name] for name in claim.metrics()}, rel=1e-6, abs=1e-9
+    )
+    state, _ = told(summaries(rows, [], of=of), world(TRAINED, of=of))
+    assert load(dump(state)) == state
+    assert state.guards

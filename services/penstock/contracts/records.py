@@ -1251,6 +1251,10 @@ class TimeBlock:
     rows: int
     labels: float
     """sum of the labels"""
+    squares: float
+    """sum of their squares"""
+    counts: tuple[int, ...]
+    """rows with a label by class, in the order of the classes; empty unless the task is multiclass"""
     losses: tuple[float, ...]
     """sum by version"""
     pairs: tuple[Pair, ...]

@@ -170,7 +170,7 @@ class SummariseTask(CatalogTask):
             row_blocks=tuple(_row_blocks(pipeline, before.ordinal, batch)),
             scored=tuple(sums.scored(heads, histogram=pipeline.task != "regression")),
             answered=tuple(sums.answered(heads)),
-            time_blocks=tuple(sums.time_blocks(batch.outcomes, length)),
+            time_blocks=tuple(sums.time_blocks(batch.outcomes, length, classes=len(pipeline.classes))),
         )
         return summary, after
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -103,29 +103,85 @@ def accept(excesses: Sequence[float]) -> Accepted | None:
     return Accepted(mean=mean, spread=spread, p0=p0, units=len(excesses))
 
 
-def hindsight(objective: Objective, *, outputs: int, rows: int, labels: float) -> float:
-    """Mean loss of the constant that would have been best for these rows.
-
-    Of two classes the sum of the labels tells it. Of more classes, and of numbers, that sum does not: there
-    the constant's loss is taken as 0, and the excess is the loss.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelSums:
+    """What rows' labels come to, in sums that add up: enough to know the best constant for them.
 
     Args:
-        objective: which loss.
-        outputs: scores that a model gives a row; 1 for two classes and for regression.
-        rows: how many, at least 1.
-        labels: the sum of their labels.
+        rows: with a label.
+        total: sum of the labels.
+        squares: sum of their squares.
+        counts: rows of each class, in the order of the classes; empty unless the task is multiclass.
 
-    >>> round(hindsight("log_loss", outputs=1, rows=10, labels=5), 4)
-    0.6931
-    >>> hindsight("brier", outputs=1, rows=10, labels=5), hindsight("log_loss", outputs=1, rows=10, labels=0)
-    (0.25, 0.0)
+    >>> one, other = LabelSums.of([0.0, 2.0], classes=3), LabelSums.of([2.0], classes=3)
+    >>> one.plus(other)
+    LabelSums(rows=3, total=4.0, squares=8.0, counts=(1, 0, 2))
     """
-    rate = labels / rows
-    if outputs > 1 or objective == "squared_error" or not 0 < rate < 1:
-        return 0.0
-    if objective == "brier":
-        return rate * (1 - rate)
-    return -rate * math.log(rate) - (1 - rate) * math.log(1 - rate)
+
+    rows: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    counts: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, labels: Collection[float], *, classes: int) -> LabelSums:
+        """Of rows that are at hand.
+
+        Args:
+            labels: as `make_label` makes them.
+            classes: how many the pipeline lists; 0 unless the task is multiclass.
+        """
+        counts = [0] * classes
+        if classes:
+            for label in labels:
+                counts[int(label)] += 1
+        return cls(
+            rows=len(labels),
+            total=math.fsum(labels),
+            squares=math.fsum(label * label for label in labels),
+            counts=tuple(counts),
+        )
+
+    def plus(self, other: LabelSums) -> LabelSums:
+        """Of both; one of them may be of no rows."""
+        counts = self.counts or other.counts
+        if self.counts and other.counts:
+            counts = tuple(one + two for one, two in zip(self.counts, other.counts, strict=True))
+        return LabelSums(
+            rows=self.rows + other.rows,
+            total=self.total + other.total,
+            squares=self.squares + other.squares,
+            counts=counts,
+        )
+
+
+NO_LABELS: Final = LabelSums()
+
+
+def hindsight(objective: Objective, labels: LabelSums) -> float:
+    r"""Mean loss of the constant that would have been best for these rows, at least one.
+
+    With the share $r_k$ of each class it is, of the log loss, the entropy $-\sum_k r_k \ln r_k$; of the Brier
+    score $1 - \sum_k r_k^2$, and half of it for two classes, as is that score; of the squared error the
+    variance of the labels.
+
+    >>> binary = LabelSums.of([0.0, 1.0], classes=0)
+    >>> round(hindsight("log_loss", binary), 4), hindsight("brier", binary)
+    (0.6931, 0.25)
+    >>> three = LabelSums.of([0.0, 1.0, 2.0, 2.0], classes=3)
+    >>> round(hindsight("log_loss", three), 4), hindsight("brier", three)
+    (1.0397, 0.625)
+    >>> hindsight("squared_error", LabelSums.of([1.0, 5.0], classes=0))
+    4.0
+    """
+    mean = labels.total / labels.rows
+    if objective == "squared_error":
+        return max(labels.squares / labels.rows - mean * mean, 0.0)
+    shares = [count / labels.rows for count in labels.counts] or [mean, 1 - mean]
+    if objective == "log_loss":
+        return -sum(share * math.log(share) for share in shares if share > 0)
+    left = 1 - sum(share * share for share in shares)
+    return left if labels.counts else left / 2
 
 
 def _x(excess: float, mean: float, spread: float) -> float:

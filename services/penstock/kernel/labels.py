@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from penstock.kernel.errors import Invalid
 from penstock.kernel.mistakes import either, show
@@ -11,6 +13,9 @@ from penstock.kernel.numbers import as_number
 
 if TYPE_CHECKING:
     from penstock.kernel.pipeline import Pipeline
+
+LARGEST: Final = float(np.finfo(np.float32).max)
+"""Models answer in float32, so nothing beyond can be foretold; and sums of squares up to it stay finite."""
 
 
 def make_label(pipeline: Pipeline, value: object) -> float:
@@ -45,7 +50,11 @@ def make_label(pipeline: Pipeline, value: object) -> float:
                 return _yes_or_no(field, value)
             return float(positive.applies(_number(field, value)))
         case "regression":
-            return _number(field, value)
+            number = _number(field, value)
+            if abs(number) > LARGEST:
+                message = f"label {field!r} is {number}, expected at most {LARGEST:.1e} either way"
+                raise Invalid(message, field=field, reason="out_of_range")
+            return number
 
 
 def _number(field: str, value: object) -> float:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from penstock.kernel.accepted import ROWS, accept, hindsight
+from penstock.kernel.accepted import ROWS, LabelSums, accept, hindsight
 from penstock.kernel.losses import losses
 from penstock.onnx import Model, digest_of
 from penstock.trainer.fit import fit, prior_of
@@ -171,11 +171,12 @@ def _claim(
 ) -> dict[str, float]:
     """What the detector of an alarm holds the version to, as metrics; nothing with too little to claim."""
     units = gathered(numbered(request.alarm, times, auto=auto), rows=ROWS)
-    sizes = np.bincount(units)
-    means, sums = np.bincount(units, weights=mine) / sizes, np.bincount(units, weights=labels)
+    means = np.bincount(units, weights=mine) / np.bincount(units)
+    classes = request.outputs if request.task == "multiclass" else 0
+    parts = np.split(labels, np.flatnonzero(np.diff(units)) + 1)
     excesses = [
-        mean - hindsight(request.objective, outputs=request.outputs, rows=size, labels=total)
-        for mean, size, total in zip(means.tolist(), sizes.tolist(), sums.tolist(), strict=True)
+        mean - hindsight(request.objective, LabelSums.of(part.tolist(), classes=classes))
+        for mean, part in zip(means.tolist(), parts, strict=True)
     ]
     claim = accept(excesses)
     return {} if claim is None else claim.metrics()

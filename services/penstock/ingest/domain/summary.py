@@ -25,6 +25,7 @@ from penstock.contracts.records import (
     Scored,
     TimeBlock,
 )
+from penstock.kernel.accepted import LabelSums
 from penstock.kernel.blocks import ROWS, time_block
 
 BINS: Final = 20
@@ -121,15 +122,21 @@ def answered(heads: Sequence[Prediction]) -> Iterator[Answered]:
         yield Answered(origin=head.origin, version=head.version, role=head.role, rows=count)
 
 
-def time_blocks(outcomes: Sequence[Outcome], length: int) -> Iterator[TimeBlock]:
-    """Outcomes by block of event time, kind, origin and the set of versions that were judged on them."""
+def time_blocks(outcomes: Sequence[Outcome], length: int, *, classes: int) -> Iterator[TimeBlock]:
+    """Outcomes by block of event time, kind, origin and the set of versions that were judged on them.
+
+    Args:
+        outcomes: of one partition.
+        length: of a block, milliseconds.
+        classes: that the pipeline lists; 0 unless its task is multiclass.
+    """
     grouped: defaultdict[tuple[object, ...], list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         versions = tuple(score.version for score in judged(outcome))
         start = time_block(outcome.time, length)
         grouped[start, outcome.kind, outcome.origin, versions].append(outcome)
     for group in grouped.values():
-        yield _time_block(group, length)
+        yield _time_block(group, length, classes)
 
 
 def judged(outcome: Outcome) -> list[JudgedScore]:
@@ -139,10 +146,11 @@ def judged(outcome: Outcome) -> list[JudgedScore]:
     )
 
 
-def _time_block(group: Sequence[Outcome], length: int) -> TimeBlock:
+def _time_block(group: Sequence[Outcome], length: int, classes: int) -> TimeBlock:
     first = group[0]
     versions = tuple(score.version for score in judged(first))
     losses = np.array([[score.loss for score in judged(outcome)] for outcome in group], dtype=np.float64)
+    labels = LabelSums.of([each.label for each in group if each.label is not None], classes=classes)
     return TimeBlock(
         start=time_block(first.time, length),
         length=length,
@@ -151,7 +159,9 @@ def _time_block(group: Sequence[Outcome], length: int) -> TimeBlock:
         origin=first.origin,
         versions=versions,
         rows=len(group),
-        labels=sum(outcome.label for outcome in group if outcome.label is not None),
+        labels=labels.total,
+        squares=labels.squares,
+        counts=labels.counts,
         losses=tuple(losses.sum(axis=0).tolist()) if versions else (),
         pairs=tuple(
             _pair(versions[one], versions[other], losses[:, other] - losses[:, one])

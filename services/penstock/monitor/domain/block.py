@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 from penstock.contracts.records import Origin, OutcomeKind, TimeBlock
+from penstock.kernel.accepted import NO_LABELS, LabelSums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,22 +16,23 @@ class Group:
 
     Args:
         versions: in ascending order.
-        rows: how many.
-        labels: sum of their labels.
+        labels: of the rows.
         losses: sums, one a version.
     """
 
     versions: tuple[int, ...]
-    rows: int
-    labels: float
+    labels: LabelSums
     losses: tuple[float, ...]
+
+    @property
+    def rows(self) -> int:
+        return self.labels.rows
 
     def plus(self, other: Group) -> Group:
         """Both; they have the same versions."""
         return Group(
             versions=self.versions,
-            rows=self.rows + other.rows,
-            labels=self.labels + other.labels,
+            labels=self.labels.plus(other.labels),
             losses=tuple(one + two for one, two in zip(self.losses, other.losses, strict=True)),
         )
 
@@ -38,10 +41,13 @@ class Group:
 class Judged:
     """How a version did on some rows."""
 
-    rows: int
-    labels: float
+    labels: LabelSums
     loss: float
     """sum"""
+
+    @property
+    def rows(self) -> int:
+        return self.labels.rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +88,7 @@ class Block:
         """How a version did, on the rows it scored."""
         mine = [group for group in self.groups if version in group.versions]
         return Judged(
-            rows=sum(group.rows for group in mine),
-            labels=sum(group.labels for group in mine),
+            labels=reduce(LabelSums.plus, (group.labels for group in mine), NO_LABELS),
             loss=sum(group.losses[group.versions.index(version)] for group in mine),
         )
 
@@ -103,7 +108,8 @@ def parts(time_blocks: Iterable[TimeBlock]) -> Iterable[Block]:
             continue
         block = Block(start=part.start, end=part.start + part.length)
         if part.kind is OutcomeKind.LABELLED:
-            group = Group(versions=part.versions, rows=part.rows, labels=part.labels, losses=part.losses)
+            labels = LabelSums(rows=part.rows, total=part.labels, squares=part.squares, counts=part.counts)
+            group = Group(versions=part.versions, labels=labels, losses=part.losses)
             yield Block(start=block.start, end=block.end, groups=(group,))
         else:
             yield Block(start=block.start, end=block.end, unlabelled=part.rows)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from penstock.contracts.records import PerformanceDegraded, PerformanceRecovered, Source
-from penstock.kernel.accepted import ROWS, Accepted, hindsight
+from penstock.kernel.accepted import NO_LABELS, ROWS, Accepted, LabelSums, hindsight
 from penstock.kernel.edetector import FRACTIONS, EDetector
 from penstock.kernel.pipeline import Pipeline
 from penstock.monitor.domain.block import Block, Judged
@@ -24,16 +24,18 @@ class Stretch:
 
     start: int
     blocks: int = 0
-    rows: int = 0
-    labels: float = 0.0
+    labels: LabelSums = NO_LABELS
     loss: float = 0.0
+
+    @property
+    def rows(self) -> int:
+        return self.labels.rows
 
     def plus(self, judged: Judged, *, blocks: int = 1) -> Stretch:
         return Stretch(
             start=self.start,
             blocks=self.blocks + blocks,
-            rows=self.rows + judged.rows,
-            labels=self.labels + judged.labels,
+            labels=self.labels.plus(judged.labels),
             loss=self.loss + judged.loss,
         )
 
@@ -106,11 +108,9 @@ def _gathered(guard: Guard, block: Block, judged: Judged) -> Guard:
 
 def _fed(guard: Guard, unit: Stretch, claim: Accepted, pipeline: Pipeline) -> Guard:
     """The guard with one more unit of evidence."""
-    constant = hindsight(
-        pipeline.policy.objective, outputs=pipeline.outputs, rows=unit.rows, labels=unit.labels
-    )
+    constant = hindsight(pipeline.policy.objective, unit.labels)
     detector = guard.detector.update(claim.x(unit.loss / unit.rows - constant))
-    seen = Judged(rows=unit.rows, labels=unit.labels, loss=unit.loss)
+    seen = Judged(labels=unit.labels, loss=unit.loss)
     ahead = tuple(
         (before or Stretch(start=unit.start)).plus(seen, blocks=unit.blocks) if gain else None
         for before, gain in zip(guard.ahead, detector.gains, strict=True)
@@ -134,9 +134,7 @@ def _degraded(
     since = guard.ahead[best]
     if since is None or not since.rows:
         raise TypeError("a detector that alarms has a game that is ahead")
-    constant = hindsight(
-        pipeline.policy.objective, outputs=pipeline.outputs, rows=since.rows, labels=since.labels
-    )
+    constant = hindsight(pipeline.policy.objective, since.labels)
     return Finding(
         kind=PerformanceDegraded.__name__,
         about=str(about["version"]),

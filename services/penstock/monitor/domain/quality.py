@@ -28,7 +28,7 @@ def measured(block: Block, counting: Mapping[int, Counting], cause: Source) -> l
                         "rows": judged.rows,
                         "unlabelled": block.unlabelled,
                         "loss": judged.loss / judged.rows,
-                        "labels": judged.labels / judged.rows,
+                        "labels": judged.labels.total / judged.rows,
                     },
                     cause=cause,
                 )
