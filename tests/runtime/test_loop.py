@@ -68,6 +68,8 @@ class Copy:
                     self._see(record)
             yield
 
+    gather = 0.0
+
     def due(self) -> bool:
         return False
 

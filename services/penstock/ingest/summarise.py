@@ -75,6 +75,8 @@ class SummariseTask(CatalogTask):
     """Rows and outcomes become summaries: all that the monitor is ever shown."""
 
     name = "summarise"
+    # Summaries are kept for ever and each costs the monitor as much as its rows: few large ones are better.
+    gather = 0.1
     limit = 500  # so that a summary of many features, versions and time blocks is still a record
 
     def __init__(self, catalog: Catalog) -> None:

@@ -95,8 +95,8 @@ class Consumer(Protocol):
         """Take part in these topics from now on; those with equal partition counts stay together."""
         ...
 
-    def poll(self, limit: int, seconds: float) -> Polled:
-        """At most `limit` records, waiting at most `seconds` for the first ones.
+    def poll(self, limit: int, seconds: float, gather: float = 0.0) -> Polled:
+        """At most `limit` records, waiting at most `seconds` for the first, and `gather` for more after it.
 
         Raises:
             Unavailable: the broker refuses this client for now.

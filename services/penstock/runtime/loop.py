@@ -63,6 +63,9 @@ class Task(Protocol):
     limit: int
     """The most records that a batch may have."""
 
+    gather: float
+    """Seconds that a batch waits for more after its first record, where that is worth its latency."""
+
     def refresh(self) -> bool:
         """Follow the folds; whether what to subscribe to may have changed. Called before each poll."""
         ...
@@ -166,7 +169,7 @@ class Loop:
                 self._consumer.subscribe(wanted)
         self._hold()
         started = time.perf_counter()
-        polled = self._consumer.poll(self.task.limit, WAIT)  # 1.
+        polled = self._consumer.poll(self.task.limit, WAIT, self.task.gather)  # 1.
         try:
             return self._go_on(polled, time.perf_counter() - started)
         except Aborted as aborted:

@@ -11,6 +11,7 @@ from penstock.runtime.catalog import Catalog
 class CatalogTask:
     """A task over pipelines; a subclass says what it consumes and what it makes of it."""
 
+    gather = 0.0
     limit = 2000  # with more than 500 records a commit, exactly once costs about 15%
 
     def __init__(self, catalog: Catalog, *, service: str) -> None:

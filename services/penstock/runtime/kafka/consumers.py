@@ -80,13 +80,13 @@ class _Fetcher:
         self.paused -= paused
         self._told = self._told and not paused
 
-    def fetch(self, limit: int, seconds: float) -> tuple[list[Record], list[Gap]]:
+    def fetch(self, limit: int, seconds: float, gather: float = 0.0) -> tuple[list[Record], list[Gap]]:
         """What came, in order; positions and ends are kept."""
         self._tell()
         records: list[Record] = []
         gaps: list[Gap] = []
         positions, ended = self.positions, self.ended
-        for message in self._consume(limit, seconds):
+        for message in self._consume(limit, seconds, gather):
             if message.error() is None:
                 record = _record(message)
                 where = record[
@@ -112,7 +112,7 @@ class _Fetcher:
             self.client.assign([ck.TopicPartition(p.topic, p.partition, offset) for p, offset in fetched])
             self._told = True
 
-    def _consume(self, limit: int, seconds: float) -> list[Any]:
+    def _consume(self, limit: int, seconds: float, gather: float) -> list[Any]:
         """Wait for the first messages, in short steps, as a rebalance does not end a step."""
         deadline = time.monotonic() + seconds
         while True:
@@ -120,7 +120,8 @@ class _Fetcher:
             try:
                 messages = self.client.consume(1, max(0.0, min(left, GATHER_SECONDS)))
                 if messages and limit > 1:
-                    messages += self.client.consume(limit - 1, min(max(left, 0.0), LINGER_SECONDS))
+                    linger = min(max(left, 0.0), LINGER_SECONDS)
+                    messages += self.client.consume(limit - 1, max(linger, gather))
             except KafkaException as exception:
                 raise_verdict("reading", exception)
             if messages or self.interrupted or left <= GATHER_SECONDS:
@@ -187,8 +188,8 @@ class KafkaConsumer:
             list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
 
-    def poll(self, limit: int, seconds: float) -> Polled:
-        records, gaps = self._fetcher.fetch(limit, seconds)
+    def poll(self, limit: int, seconds: float, gather: float = 0.0) -> Polled:
+        records, gaps = self._fetcher.fetch(limit, seconds, gather)
         polled = Polled(
             records=records,
             ended=frozenset(self._fetcher.ended),

@@ -94,7 +94,7 @@ class MemoryConsumer:
     def subscribe(self, topics: Sequence[str]) -> None:
         self._wanted = tuple(topics)
 
-    def poll(self, limit: int, seconds: float) -> Polled:  # noqa: ARG002 - what is not there will not come by waiting
+    def poll(self, limit: int, seconds: float, gather: float = 0.0) -> Polled:  # noqa: ARG002 - what is not there will not come by waiting
         self._check()
         target = frozenset(
             TopicPartition(topic, partition)
