@@ -46,7 +46,7 @@ def typed() -> list[Typed]:
 
 
 def shape(text: str) -> list[str]:
-    """What of an output is the same each time: not places, digests and ids, times, nor the order of partitions."""
+    """What of an output is the same each time: not places, digests, ids, times, nor the order of lines."""
     text = re.sub(r"^\d+:\d+ +", "PLACE ", text, flags=re.MULTILINE)
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", text)
     return sorted(re.sub(r"\b[0-9a-f]{12}\b|(?<= )[0-9a-f]{8}(?=  )", "DIGEST", text).splitlines())
