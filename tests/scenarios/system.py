@@ -50,7 +50,7 @@ class System:
         self.now = 4_000_000_000_000  # later than any event time here: no record is from the future
         self.broker = broker(now=self._tick)
         self.codec = Codec()
-        self._learned = 0
+        self._learned: set[bytes | None] = set()
         self.broker.create(topics(PREFIX))
         self._system = MemorySystem(self.broker, prefix=PREFIX, tasks=tasks or ALL, telemetry=off)
         self.names = self._system.names
@@ -100,8 +100,8 @@ class System:
         ]
 
     def decode(self, payload: bytes) -> Any:
-        schemas = self.broker.records("penstock.schemas")
-        for record in schemas[self._learned :]:
-            self.codec.learn(record.value or b"")
-        self._learned = len(schemas)
+        for record in self.broker.records("penstock.schemas"):
+            if record.key not in self._learned:
+                self.codec.learn(record.value or b"")
+                self._learned.add(record.key)
         return self.codec.decode(payload).value
