@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 import sys
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from penstock.cli import main
 from penstock.cli.exits import Exit
 from penstock.cli.learning import FIRST_ROWS
-from penstock.cli.recordfile import _ENDINGS
+from penstock.cli.recordfile import form_of
 from tests.docs.tables import DOCS
 
 if TYPE_CHECKING:
@@ -52,11 +51,16 @@ def test_the_example_prints_what_is_shown(
     monkeypatch.chdir(tmp_path)
     assert main(shlex.split(command)) == Exit.OK
     printed = capsys.readouterr()
-    for shown, said in zip_longest(words(output), words(printed.err + printed.out), fillvalue=[]):
-        pairs = zip_longest(shown, said, fillvalue="")
-        assert [pair for pair in pairs if not alike(*pair)] == [], (shown, said)
+    shown, said = words(output), words(printed.err + printed.out)
+    assert [len(line) for line in shown] == [len(line) for line in said], printed.out
+    for ours, theirs in zip(shown, said, strict=True):
+        assert all(map(alike, ours, theirs)), (ours, theirs)
 
 
-def test_what_it_says_of_files_is_so() -> None:
-    assert set(re.findall(r"`(\.[a-z]+)`", TEXT)) == set(_ENDINGS)
+def test_what_it_says_of_files_is_so(tmp_path: Path) -> None:
+    endings = re.findall(r"`(\.[a-z]+)`", TEXT)
+    files = [tmp_path / f"history{ending}" for ending in endings]
+    for file in files:
+        file.write_bytes(b"")
+    assert [form_of(file) for file in files] == ["avro", "csv", "jsonl", "jsonl", "jsonl"]
     assert f"learned from the first {FIRST_ROWS:,} rows" in TEXT
