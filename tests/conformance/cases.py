@@ -1,4 +1,8 @@
-"""Every task that consumes, processes and produces, and one day of records to try it on."""
+"""Every task that consumes, processes and produces, and days of records to try it on.
+
+In these days labels come, are revised, or come late; the first training is asked for, its version is a
+shadow, then a canary. Every task has its part in that.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.cli.backtest.system import MakeTask
+from penstock.cli.backtest.system import TASKS, MakeTask
 from penstock.contracts.records import (
     CandidateTrained,
     GovernorState,
@@ -16,21 +20,26 @@ from penstock.contracts.records import (
     Outcome,
     Summary,
     VersionRegistered,
+    VersionStaged,
 )
-from penstock.inference.loader import AtOnce, Shelf
-from penstock.inference.stream import StreamTask
-from penstock.inference.tally import Tally
 from penstock.kernel.pipeline import Pipeline
 from penstock.runtime.broker import Message, Record, Topic
 from penstock.runtime.memory import MemoryBroker
 from penstock.runtime.topics import topics
-from tests.scenarios.system import ALL, CHURN, HOUR, PREFIX, System
+from tests.scenarios.system import CHURN, HOUR, PREFIX, System
 
-PIPELINE = Pipeline.read(CHURN)
-TASKS: dict[str, MakeTask] = {
-    **ALL,
-    "inference": lambda catalog, broker: StreamTask(catalog, broker, Shelf(AtOnce()), Tally()),
+SPEC: dict[str, Any] = {
+    **CHURN,
+    "labels": {**dict(CHURN["labels"]), "horizon": "12h"},  # type: ignore[call-overload] # a mapping
+    "lanes": {"lines": {"algorithm": "logistic_regression"}},
+    "policy": {
+        "first_training": "12h",
+        "alarm": {"block": "2h"},
+        "compare": {"block": "2h"},
+        "canary": {"each": "6h"},
+    },
 }
+PIPELINE = Pipeline.read(SPEC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +55,7 @@ class Case:
         repeats: what a second copy of every input record leaves as it was.
         verbatim: outputs that hold their inputs' bytes.
         at_once: how many inputs it finds at a time; one where they answer each other.
+        reasons: why it refuses what cannot be decoded.
     """
 
     name: str
@@ -56,6 +66,7 @@ class Case:
     repeats: Callable[[System], object]
     verbatim: tuple[str, ...] = ()
     at_once: int = 5
+    reasons: frozenset[str] = frozenset({"undecodable", "empty"})
 
     def letters(self, system: System) -> list[Record]:
         """Its dead letters, of this pipeline or all."""
@@ -98,14 +109,22 @@ def _decisions(system: System) -> object:
 def _made(system: System) -> object:
     events = [*system.events("candidates"), *system.events("jobs")]
     assert {type(event) for event in events} == {CandidateTrained, JobCompleted}
+    assert {event.manifest.lane for event in events if isinstance(event, CandidateTrained)} == {
+        "baseline",
+        "lines",
+    }
     return len({event.id for event in events}), len(set(_values(system, "penstock.chunks")))
 
 
 def _registered(system: System) -> object:
     events = system.events("lifecycle")
-    assert {type(event) for event in events} == {VersionRegistered}
+    assert {type(event) for event in events} == {VersionRegistered, VersionStaged}
     counts = [len(system.events(topic)) for topic in ("models", "routes")]
-    return [(event.pipeline, event.version, event.stage) for event in events], counts
+    return [(event.id, event.version, event.stage) for event in events], counts
+
+
+def _found(system: System) -> object:
+    return [(type(event), event.id, event.time) for event in system.events("evidence")]
 
 
 CASES = {
@@ -150,9 +169,18 @@ CASES = {
             ),
         ),
         Case(
+            name="monitor",
+            service="monitor",
+            inputs=("penstock.summaries",),
+            outputs=("penstock.evidence", "penstock.monitor-state"),
+            essence=_found,
+            repeats=_found,
+            reasons=frozenset({"undecodable", "empty", "misplaced"}),
+        ),
+        Case(
             name="governor",
             service="governor",
-            inputs=("penstock.pipelines", "penstock.lifecycle", "penstock.jobs"),
+            inputs=("penstock.pipelines", "penstock.lifecycle", "penstock.jobs", "penstock.evidence"),
             outputs=("penstock.decisions", "penstock.governor-journal", "penstock.governor-state"),
             essence=_decisions,
             repeats=_decisions,
@@ -167,6 +195,7 @@ CASES = {
             essence=_made,
             # The same bytes under the same ids: the registry takes them in once.
             repeats=_made,
+            at_once=1,  # of two trainings the newer supersedes the older
         ),
         Case(
             name="registry",
@@ -182,9 +211,9 @@ CASES = {
 
 @functools.cache
 def recorded() -> Sequence[Record]:
-    """Everything on all topics after a day of everything, in the order it was written."""
+    """Everything on all topics after days of everything, in the order it was written."""
     system = System(TASKS)
-    system.apply(CHURN)
+    system.apply(SPEC)
     system.settle()
     events: list[Mapping[str, object]] = [
         {
@@ -193,23 +222,24 @@ def recorded() -> Sequence[Record]:
             "age": 20 + number,
             "plan": "free" if number % 3 else None,
         }
-        for number in range(40)
+        for number in range(80)
     ]
     labels: list[Mapping[str, object]] = [
-        {"event_id": event["event_id"], "at": (number + 5) * HOUR, "churned": number % 2}
-        for number, event in enumerate(events[:30])
-        if number % 4
+        {"event_id": event["event_id"], "at": (number + 2) * HOUR, "churned": int(number % 3 == 0)}
+        for number, event in enumerate(events[:70])
+        if number % 8
     ]
     labels += [
-        {**labels[3], "churned": 1, "at": 20 * HOUR},  # revised
+        {**labels[3], "churned": 1, "at": 9 * HOUR},  # revised
         labels[4],  # again
         {"event_id": "c-00", "at": 90 * HOUR, "churned": 1},  # late
         {"event_id": "nobody", "at": 1 * HOUR, "churned": 1},
     ]
-    for start in range(0, 40, 8):
-        system.produce("crm.events", *events[start : start + 8])
+    for start in range(0, 96, 8):
+        hours = range(start * HOUR, (start + 8) * HOUR)
+        system.produce("crm.events", *(each for each in events if each["at"] in hours))
         system.settle()
-        system.produce("crm.outcomes", *labels[start : start + 8])
+        system.produce("crm.outcomes", *(each for each in labels if each["at"] in hours))
         system.settle()
     found = [record for topic in system.broker.topics() for record in system.broker.records(topic)]
     assert not [record for record in found if "dead-letters" in record.topic]
@@ -225,17 +255,19 @@ class Stage:
         broker: the kind of broker.
         change: what is done to each record before it is written.
         step: called instead of a step of the task.
+        make: the task, where it is not the product's as it is.
     """
 
     case: Case
     broker: type[MemoryBroker] = MemoryBroker
     change: Callable[[System, Record], Iterable[bytes | None]] = lambda _, record: [record.value]
     step: Callable[[System], bool] | None = None
+    make: MakeTask | None = None
     system: System = field(init=False)
 
     def __post_init__(self) -> None:
         case = self.case
-        self.system = System({case.name: TASKS[case.name]}, broker=self.broker)
+        self.system = System({case.name: self.make or TASKS[case.name]}, broker=self.broker)
         broker = self.system.broker
         broker.create(topics(PREFIX, pipeline=PIPELINE.name, horizon=PIPELINE.labels.horizon))
         broker.create([Topic(name=name, partitions=2) for name in ("crm.events", "crm.outcomes")])

@@ -167,8 +167,8 @@ class TrainerTask(CatalogTask):
         """Read what the next job needs, and begin it."""
         job = self._waiting.pop(0)
         decision = job.decision
-        pipeline = read_spec(decision.pipeline, decision.spec)
         try:
+            pipeline = read_spec(decision.pipeline, decision.spec)
             champion = self._champion(decision)
         except Invalid as why:
             return [self._nothing(job, Failed(reason="refused", message=str(why)))]
