@@ -115,6 +115,28 @@ class ApprovalRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    """Decision: somebody agreed to a challenger; once enough have, it may answer."""
+
+    id: str
+    """follows from the fact that caused it"""
+    pipeline: str
+    time: int
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
+    policy: str
+    """digest of the policy it follows"""
+    previous: str
+    """sha256 of the pipeline's decision before this one; empty for the first"""
+    causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
+    version: int
+    reason: str
+    """names all who have agreed so far"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Archived:
     """Decision: a version is no longer scored; it is kept and able to come back."""
 
@@ -495,6 +517,17 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingFact:
+    """Evidence that came while a training was under way: it is taken in when that has ended."""
+
+    source: Source
+    cluster: str
+    topic_id: str
+    timestamp: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
     """The former champion, which can win back."""
 
@@ -557,6 +590,8 @@ class GovernorState:
     """event times of trainings that evidence has started"""
     resumes: Stage | None
     """the stage to go back to from being held"""
+    waiting: tuple[WaitingFact, ...]
+    """in the order they came"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from penstock.contracts.records import FactTaken, GovernorState, PipelineApplied, Source
+from penstock.contracts.records import FactTaken, GovernorState, PipelineApplied, Source, WaitingFact
 from penstock.governor.domain import Fact, Governed, Place, decide
+from penstock.governor.domain.facts import Deferred, Evidence
 from penstock.kernel.errors import Invalid
 from penstock.kernel.spec import read_spec
 from penstock.runtime.broker import Broker, Message, Polled, Position, Record, TopicPartition
@@ -53,7 +55,12 @@ class GovernorTask(CatalogTask):
                         pass
             yield
         self._pipelines = {
-            name: Governed(state=state, pipeline=read_spec(name, specs[name].spec), text=specs[name].spec)
+            name: Governed(
+                state=replace(state, waiting=()),
+                pipeline=read_spec(name, specs[name].spec),
+                text=specs[name].spec,
+                deferred=tuple(map(self._deferred, state.waiting)),
+            )
             for name, state in states.items()
         }
 
@@ -72,7 +79,7 @@ class GovernorTask(CatalogTask):
                 refused.append(Refused(record, why, "decide"))
         # One state a transaction: what stands between is seen by nobody.
         messages += [
-            self.catalog.control_message("governor-state", name, governed.state)
+            self.catalog.control_message("governor-state", name, self._record(governed))
             for name, governed in taken.items()
         ]
         return Staged(messages=messages, refused=refused)
@@ -101,6 +108,32 @@ class GovernorTask(CatalogTask):
             key = f"{fact.pipeline}/spec"
             messages.append(self.catalog.control_message("governor-state", fact.pipeline, fact, key=key))
         return messages
+
+    def _record(self, governed: Governed) -> GovernorState:
+        """The state as it is written."""
+        waiting = [
+            WaitingFact(
+                source=each.place.source,
+                cluster=each.place.cluster,
+                topic_id=each.place.topic_id,
+                timestamp=each.place.timestamp,
+                value=self.codec.encode(each.fact),
+            )
+            for each in governed.deferred
+        ]
+        return replace(governed.state, waiting=tuple(waiting))
+
+    def _deferred(self, waiting: WaitingFact) -> Deferred:
+        fact = self.codec.decode(waiting.value).value
+        if not isinstance(fact, Evidence):
+            raise TypeError(f"a {type(fact).__name__} waits for nothing")
+        place = Place(
+            cluster=waiting.cluster,
+            topic_id=waiting.topic_id,
+            source=waiting.source,
+            timestamp=waiting.timestamp,
+        )
+        return Deferred(fact=fact, place=place)
 
     def _fact(self, record: Record) -> Fact:
         event = self.codec.decode(record.value or b"").value

@@ -1,18 +1,29 @@
-"""`decide`: what a fact changes, and what is to be done about it."""
+"""`decide`: what a fact changes, and what is to be done about it.
+
+While a training is under way, time stands still: what the monitor says meanwhile is kept, and taken in when
+the version is there, or the failure. How long a training takes is no fact about the stream, so no decision
+may follow from it. That has an end: a training that takes longer than a day of the stream's own time, or than
+its labels take, holds nobody up.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace as changed
+from typing import Final
 
 from penstock.contracts import records as r
 from penstock.governor.domain import commands, registered
 from penstock.governor.domain.desk import Desk
-from penstock.governor.domain.facts import Command, Decision, Evidence, Fact, Place
+from penstock.governor.domain.facts import Command, Decision, Deferred, Evidence, Fact, Place
 from penstock.governor.domain.governed import Governed, applied, begun
 from penstock.governor.domain.observed import observe
 from penstock.governor.domain.tick import tick
 from penstock.kernel.errors import Invalid
 from penstock.kernel.spec import read_spec
+
+PATIENCE: Final = 86_400_000
+"""Milliseconds of event time for which evidence waits for the end of a training."""
 
 
 def decide(governed: Governed | None, fact: Fact, place: Place) -> tuple[Governed, list[Decision]]:
@@ -33,16 +44,17 @@ def decide(governed: Governed | None, fact: Fact, place: Place) -> tuple[Governe
             f"a {type(fact).__name__} of {fact.pipeline!r}, which was never applied",
             reason="unknown_pipeline",
         )
-    desk = Desk(_counted(governed), place, governed.state.judged)
+    governed = _counted(governed)
     if isinstance(fact, Evidence):
-        _evidence(desk, fact)
-    elif isinstance(fact, Command):
+        return _caught_up(_told(governed, fact, place), [])
+    desk = Desk(governed, place, governed.state.judged)
+    if isinstance(fact, Command):
         commands.obey(desk, fact)
     elif isinstance(fact, r.VersionRegistered):
         registered.take_in(desk, fact)
     elif isinstance(fact, r.JobFailed):
         registered.failed(desk, fact)
-    return desk.governed, desk.decisions
+    return _caught_up(desk.governed, desk.decisions)
 
 
 def _applied(
@@ -56,12 +68,32 @@ def _applied(
     return desk.governed, desk.decisions
 
 
-def _evidence(desk: Desk, fact: Evidence) -> None:
-    """Take in what the monitor says; what it said before is not said again."""
-    state = desk.governed.state
-    if fact.ordinal <= state.ordinal:
-        return
-    desk.governed = desk.governed.but(ordinal=fact.ordinal)
+def _told(governed: Governed, fact: Evidence, place: Place) -> Governed:
+    """With what the monitor says; what it said before is not said again."""
+    if fact.ordinal <= governed.state.ordinal:
+        return governed
+    deferred = (*governed.deferred, Deferred(fact=fact, place=place))
+    return changed(governed.but(ordinal=fact.ordinal), deferred=deferred)
+
+
+def _caught_up(governed: Governed, decisions: list[Decision]) -> tuple[Governed, list[Decision]]:
+    """Take in the evidence that is there, as far as it need not wait for a training."""
+    while governed.deferred and not _waits(governed):
+        first, *others = governed.deferred
+        desk = Desk(changed(governed, deferred=tuple(others)), first.place, governed.state.judged)
+        _take(desk, first.fact)
+        governed = desk.governed
+        decisions = [*decisions, *desk.decisions]
+    return governed, decisions
+
+
+def _waits(governed: Governed) -> bool:
+    pending = governed.state.pending
+    patience = min(PATIENCE, governed.pipeline.labels.horizon)
+    return pending is not None and governed.deferred[-1].fact.time <= pending.asked + patience
+
+
+def _take(desk: Desk, fact: Evidence) -> None:
     if not isinstance(fact, r.Heartbeat):
         desk.governed = observe(desk.governed, fact, desk.place.source)
         return

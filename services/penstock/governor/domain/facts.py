@@ -38,7 +38,7 @@ Routing = (
     | r.Archived
     | r.ApprovalRequested
 )
-Notice = r.Held | r.Resumed | r.Alerted
+Notice = r.Approved | r.Held | r.Resumed | r.Alerted
 Decision = r.BaselineRequested | r.RetrainRequested | Routing | Notice
 
 
@@ -50,3 +50,11 @@ class Place:
     topic_id: str
     source: r.Source
     timestamp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deferred:
+    """Evidence that came while a training was under way, and where it is written."""
+
+    fact: Evidence
+    place: Place

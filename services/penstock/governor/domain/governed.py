@@ -9,6 +9,7 @@ from penstock.contracts.records import GovernorState, Known, LaneState, Stage
 from penstock.governor.domain.table import Move, follow
 
 if TYPE_CHECKING:
+    from penstock.governor.domain.facts import Deferred
     from penstock.kernel.pipeline import Pipeline
 
 ALARM: Final = "alarm"
@@ -28,11 +29,13 @@ class Governed:
         state: what is known; its own record, so that it can be written as it is.
         pipeline: the spec that `state.spec` is the digest of.
         text: the same as canonical JSON, which trainings are asked for with.
+        deferred: evidence that waits for the end of a training; in the record of the state as `waiting`.
     """
 
     state: GovernorState
     pipeline: Pipeline
     text: str
+    deferred: tuple[Deferred, ...] = ()
 
     def known(self, version: int) -> Known | None:
         return next((each for each in self.state.versions if each.version == version), None)
@@ -121,6 +124,7 @@ def begun(pipeline: Pipeline, text: str) -> Governed:
         version_standings=(),
         retrains=(),
         resumes=None,
+        waiting=(),
     )
     return applied(Governed(state=state, pipeline=pipeline, text=text), pipeline, text)
 
