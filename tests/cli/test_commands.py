@@ -101,7 +101,14 @@ def test_agreeing_to_a_challenger_is_no_refusal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     story = alive(monkeypatch, {**SPEC, "policy": {"approval": "manual"}})
-    assert "approved of by ada" in said(capsys, Exit.OK, "model", "promote", "1")
+    told = said(capsys, Exit.OK, "model", "promote", "1", "--reason", "looks right")
+    assert told.startswith("Approved ")
+    assert told.endswith(": version 1 is agreed to: approved of by ada: looks right\n")
+    [approved] = story.decided(r.Approved)
+    assert approved.version == 1
+    assert main(["model", "promote", "1", "-o", "json"]) == Exit.OK, "twice is no refusal either"
+    [answer] = json.loads(capsys.readouterr().out)["decisions"]
+    assert (answer["type"], answer["version"]) == ("Approved", 1)
     story.day(28.25 + HORIZON / 86_400_000)
     assert len(story.decided(r.CanaryStarted)) == 1
 

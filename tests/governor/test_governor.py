@@ -223,10 +223,12 @@ def test_a_challenger_waits_for_people(approval: str, people: list[str]) -> None
     loop.run(40)
     assert loop.said()[-1] == "ApprovalRequested 1"
     assert loop.said().count("ApprovalRequested 1") == 1
-    for person in people:
+    for place, person in enumerate(people, 1):
         assert not [each for each in loop.beat(loop.day + 0.25) if isinstance(each, r.CanaryStarted)]
-        loop.command(r.PromoteVersion, version=1, force=False, operator=person)
-        loop.command(r.PromoteVersion, version=1, force=False, operator=person)
+        for _ in range(2):
+            [said] = loop.command(r.PromoteVersion, version=1, force=False, operator=person)
+            assert isinstance(said, r.Approved)
+            assert (said.version, said.reason) == (1, f"approved of by {', '.join(people[:place])}")
     assert [type(each).__name__ for each in loop.beat(loop.day + 0.25)] == ["CanaryStarted"]
 
 

@@ -1,6 +1,7 @@
 """A command to the governor: write it down, and wait until its answer stands in the log.
 
-The governor answers each command with a decision that names it as its cause, be it that nothing can be done.
+The governor answers each command with a decision that names it as its cause; `Alerted` says that nothing can
+be done.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from penstock.cli.exits import Exit, Failure
 from penstock.cli.numbers import count
 from penstock.cli.output import as_json
 from penstock.cli.telling import reason_of, told
-from penstock.contracts.records import Alerted, DeadLetter, GovernorState, PromoteVersion, Source
+from penstock.contracts.records import Alerted, DeadLetter, Source
 from penstock.kernel.errors import Invalid
 from penstock.kernel.hashing import partition_of
 from penstock.runtime.broker import TopicPartition
@@ -76,7 +77,7 @@ def ask(args: argparse.Namespace, make: Make) -> int:
         if not inbox.wait(args.timeout):
             what = f"no answer within {args.timeout} s: {inbox.standing}"
             raise Failure(f"{what}, and will be answered once a governor runs", Exit.TIMEOUT)
-        refused = _refusal(inbox, broker, names)
+        refused = _refusal(inbox)
         _tell(args, inbox, ControlLog(broker, names, pipeline).begun(pipeline))
     if refused:
         raise Failure(refused, Exit.REFUSED)
@@ -179,28 +180,13 @@ class Inbox:
         self.refused = next((each for each in self._letters if each.source == self.place), None)
 
 
-def _refusal(inbox: Inbox, broker: Broker, names: Names) -> str:
+def _refusal(inbox: Inbox) -> str:
     """Why nothing was done; empty where something was."""
     if inbox.refused is not None:
         return inbox.refused.message
     if not all(isinstance(entry.event, Alerted) for entry in inbox.decisions):
         return ""
-    if _agreed(inbox.command, broker, names):
-        return ""
     return "; ".join(reason_of(entry.event) for entry in inbox.decisions)
-
-
-def _agreed(command: Command, broker: Broker, names: Names) -> bool:
-    """Whether the command was an approval that counts: it changes no route yet, but the governor knows it."""
-    if not isinstance(command, PromoteVersion):
-        return False
-    states = ControlLog(broker, names, command.pipeline).of("governor-state", GovernorState)
-    challenger = states[-1].event.challenger if states else None
-    return (
-        challenger is not None
-        and challenger.version == command.version
-        and command.operator in challenger.approvals
-    )
 
 
 def _tell(args: argparse.Namespace, inbox: Inbox, begun: int | None) -> None:
@@ -219,12 +205,6 @@ def _tell(args: argparse.Namespace, inbox: Inbox, begun: int | None) -> None:
             event = entry.event
             if not isinstance(event, Alerted):
                 print(f"{type(event).__name__} {event.id[:PREFIX]}: {told(event)}: {reason_of(event)}")
-            elif _approves(inbox):
-                print(reason_of(event))
-
-
-def _approves(inbox: Inbox) -> bool:
-    return _agreed(inbox.command, inbox.broker, inbox.names)
 
 
 def _user() -> str:

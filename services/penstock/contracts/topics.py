@@ -182,6 +182,7 @@ TOPICS: Final = (
             "Rejected",
             "Archived",
             "ApprovalRequested",
+            "Approved",
             "Held",
             "Resumed",
             "Alerted",

@@ -126,7 +126,7 @@ class Teller:
     def lane_changed(self, decision: r.LaneChanged) -> str:
         return f"change of lane: {decision.reason}; {self._who(decision)} becomes the challenger"
 
-    def notice(self, decision: r.Alerted | r.Held | r.Resumed) -> str:
+    def notice(self, decision: r.Alerted | r.Approved | r.Held | r.Resumed) -> str:
         return f"{type(decision).__name__.lower()}: {decision.reason}"
 
     @property
@@ -157,5 +157,5 @@ _line.register(r.Promoted, lambda event, teller: teller.promoted(event))
 _line.register(r.RolledBack, lambda event, teller: teller.rolled_back(event))
 _line.register(r.Rejected, lambda event, teller: teller.rejected(event))
 _line.register(r.LaneChanged, lambda event, teller: teller.lane_changed(event))
-for _kind in (r.Alerted, r.Held, r.Resumed):
+for _kind in (r.Alerted, r.Approved, r.Held, r.Resumed):
     _line.register(_kind, lambda event, teller: teller.notice(event))

@@ -66,6 +66,11 @@ def _(decision: r.ApprovalRequested) -> str:
 
 
 @told.register
+def _(decision: r.Approved) -> str:
+    return f"version {decision.version} is agreed to"
+
+
+@told.register
 def _(_: r.Held) -> str:
     return "nothing is decided until somebody resumes"
 

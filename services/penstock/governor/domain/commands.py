@@ -1,4 +1,4 @@
-"""What operators ask for. Each command is answered by a decision, be it that nothing can be done."""
+"""What operators ask for. Each command is answered by a decision; `Alerted` says that nothing can be done."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def _promote(desk: Desk, fact: r.PromoteVersion) -> None:
     elif (challenger := state.challenger) is not None and challenger.version == fact.version:
         approvals = tuple(dict.fromkeys((*challenger.approvals, fact.operator)))
         desk.governed = governed.but(challenger=replace(challenger, approvals=approvals))
-        desk.notice(r.Alerted, f"version {fact.version} is approved of by {', '.join(approvals)}")
+        why = f": {fact.reason}" if fact.reason else ""
+        desk.notice(r.Approved, f"approved of by {', '.join(approvals)}{why}", version=fact.version)
     elif governed.at_rest:
         desk.governed = governed.but(
             challenger=Challenger(

@@ -31,9 +31,9 @@ class Desk:
         self.decisions: list[Decision] = []
         self._route = routed(governed.state)
 
-    def notice(self, kind: type[Notice], reason: str) -> None:
+    def notice(self, kind: type[Notice], reason: str, **fields: Any) -> None:
         """Write a decision that routes nothing."""
-        self._write(kind(**self._head(kind.__name__), reason=reason))
+        self._write(kind(**self._head(kind.__name__), **fields, reason=reason))
 
     def request(
         self, kind: type[Any], *subject: object, causes: tuple[Source, ...] = (), **fields: Any
