@@ -517,6 +517,17 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingFact:
+    """Evidence that came while a training was under way: it is taken in when that has ended."""
+
+    source: Source
+    cluster: str
+    topic_id: str
+    timestamp: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
     """The former champion, which can win back."""
 
@@ -579,6 +590,8 @@ class GovernorState:
     """event times of trainings that evidence has started"""
     resumes: Stage | None
     """the stage to go back to from being held"""
+    waiting: tuple[WaitingFact, ...]
+    """in the order they came"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

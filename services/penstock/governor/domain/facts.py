@@ -50,3 +50,11 @@ class Place:
     topic_id: str
     source: r.Source
     timestamp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deferred:
+    """Evidence that came while a training was under way, and where it is written."""
+
+    fact: Evidence
+    place: Place
