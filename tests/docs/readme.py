@@ -28,7 +28,7 @@ REBUILT: Final = {
     "inference": "`models`, `chunks`, `routes`",
     "monitor": "`monitor-state`",
     "governor": "`governor-state`",
-    "trainer": "nothing: a job is a function of its decision",
+    "trainer": "which jobs had not ended, beside its offsets; a job is a function of its decision",
     "registry": "`lifecycle`, `routes`",
 }
 # What comes from outside: which topics producers write is for each pipeline's file to say.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from penstock.cli import demo
+from penstock.cli.demo import fault, operator
 from penstock.cli.specfile import load
 from penstock.cli.verbs import find
 from penstock.contracts.records import Stage
@@ -64,6 +66,13 @@ def test_the_pipeline_is_ten_lines_and_valid(tmp_path: Path) -> None:
     file.write_text(spec, encoding="utf-8")
     pipeline = load(file)
     assert pipeline.features[0].kind == Number(required=True)
+
+
+def test_the_story_has_the_days_of_the_demo() -> None:
+    first = load(demo.example() / "flights.yaml").policy.first_training // 86_400_000
+    days = list(map(int, re.findall(r"^\| (\d+) \|", TEXT, re.MULTILINE)))
+    assert days == [0, first, *fault.DAYS, operator.DAY, demo.DAYS]
+    assert (demo.EVERY, "every third flight" in TEXT) == (3, True)
 
 
 @pytest.mark.parametrize("block", blocks("json"))
