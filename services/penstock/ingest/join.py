@@ -41,6 +41,8 @@ class _Pipeline:
     joins: dict[int, Join] = field(default_factory=dict)
     seen: dict[str, int | None] = field(default_factory=dict)
     idle: frozenset[str] = frozenset()
+    """Inputs that were read to their ends since they last moved event time. What gRPC clients ask does not
+    move it, so a client that never rests keeps nothing from being complete."""
     watermark: int | None = None
     said: dict[int, bool] = field(default_factory=dict)
     """Whether the log has each partition as idle."""
@@ -48,6 +50,7 @@ class _Pipeline:
     def saw(self, where: TopicPartition, time: int) -> None:
         before = self.seen.get(_name(where))
         self.seen[_name(where)] = time if before is None else max(before, time)
+        self.idle -= {_name(where)}
 
 
 class JoinTask(CatalogTask):
@@ -85,7 +88,7 @@ class JoinTask(CatalogTask):
         for name, state in self._state.items():
             if name not in self.catalog.pipelines:
                 continue  # taken away while its last records were on their way
-            state.idle = frozenset(_name(where) for where in polled.ended)
+            state.idle |= {_name(where) for where in polled.ended}
             before = state.watermark
             state.watermark = watermark(state.seen, idle=state.idle, before=before)
             for partition, join in state.joins.items():
