@@ -575,7 +575,9 @@ class GovernorState:
     first: int | None
     """the first trained version: a yardstick, scored for ever"""
     tests: int
-    """changes of lane so far: each tests at a stricter level"""
+    """how often the champion's lane has changed: the lanes are compared anew then, at a stricter level
+    each time
+    """
     versions: tuple[Known, ...]
     lanes: tuple[LaneState, ...]
     pending: Pending | None

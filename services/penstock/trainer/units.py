@@ -23,6 +23,8 @@ CALENDAR: Final = (60_000, 600_000, 3_600_000, 21_600_000, 86_400_000)
 ROWS: Final = 20
 """Rows in a block, on average, below which its mean is noise."""
 CORRELATION: Final = 0.2
+BLOCKS: Final = 20
+"""Blocks below which their autocorrelation is a guess."""
 
 
 def length(unit: EvidenceUnit, times: IntArray) -> int:
@@ -51,11 +53,16 @@ def independent(times: IntArray, losses: FloatArray) -> int:
     >>> independent(np.arange(100_000) * 1_000, np.tile([0.0, 1.0], 50_000))
     60000
     """
+    longest = next((each for each in CALENDAR if _rows(times, each) >= ROWS), CALENDAR[0])
     for each in CALENDAR:
         means = _means(times // each, losses)
-        if len(times) >= ROWS * len(means) and abs(_lag_1(means)) <= CORRELATION:
-            return each
-    return CALENDAR[-1]
+        if len(means) < BLOCKS:
+            break
+        if _rows(times, each) >= ROWS:
+            longest = each
+            if abs(_lag_1(means)) <= CORRELATION:
+                break
+    return longest
 
 
 def numbered(unit: EvidenceUnit, times: IntArray, *, auto: int) -> IntArray:
@@ -85,6 +92,11 @@ def gathered(numbers: IntArray, *, rows: int) -> IntArray:
         taken[place] = unit
         count += 1
     return taken
+
+
+def _rows(times: IntArray, length: int) -> float:
+    """Rows in a block that has any, on average."""
+    return len(times) / max(1, len(np.unique(times // length)))
 
 
 def _means(numbers: IntArray, values: FloatArray) -> FloatArray:

@@ -90,8 +90,8 @@ def _shadow(desk: Desk, fact: r.VersionRegistered, pending: Pending) -> None:
     forced = state.watch is not None and state.watch.forced and fact.purpose is Purpose.REFRESH
     tested = promotable and not forced and state.challenger is None
     if tested:
-        # A refresh scores beside the champion for a horizon first. After an alarm every hour counts, and its
-        # canary begins at once: that judges latency and errors, for which no label is needed.
+        # A refresh scores beside the champion for a horizon first. After an alarm every hour counts: what has
+        # proven better on rows since the onset answers its first share at once.
         shadowed = 0 if fact.purpose is Purpose.ALARM else governed.pipeline.labels.horizon
         governed = governed.but(
             challenger=Challenger(
@@ -116,13 +116,15 @@ def _shadow(desk: Desk, fact: r.VersionRegistered, pending: Pending) -> None:
 
 
 def _go_on(desk: Desk) -> None:
-    """Train the next lane in the queue, or see what there is to test."""
-    queue = desk.governed.state.queue
-    desk.governed = desk.governed.but(pending=None)
+    """Train the next lane in the queue, or see what there is to test; held, a version is taken in, no more."""
+    held = desk.governed.state.stage is r.Stage.HELD
+    queue = () if held else desk.governed.state.queue  # a lane that was not asked for stays due
+    desk.governed = desk.governed.but(pending=None, queue=queue)
     if queue:
         training.ask_for_lanes(desk, queue)
     elif (challenger := desk.governed.state.challenger) is not None:
         desk.governed = desk.governed.moved(Move.TEST)
-        step(desk, challenger)
+        if not held:
+            step(desk, challenger)
     else:
         rest(desk)

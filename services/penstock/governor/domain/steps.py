@@ -12,6 +12,7 @@ from penstock.governor.domain.table import Move
 
 if TYPE_CHECKING:
     from penstock.governor.domain.desk import Desk
+    from penstock.governor.domain.governed import Governed
 
 APPROVERS: Final = {"automatic": 0, "manual": 1, "four_eyes": 2}
 """How many people have to agree before a challenger answers anybody."""
@@ -84,6 +85,7 @@ def promote(
         share=0.0,
         salt="",
         watch=watch,
+        tests=tests(governed, version),
         challenger=challenger if keeps else None,
         # A regular version in service ends what an alarm has begun.
         alarm=state.alarm if governed.lane_of(version) == ALARM else None,
@@ -110,6 +112,11 @@ def roll_back(desk: Desk, reason: str, standing: Standing | None = None) -> None
         causes=() if standing is None else (standing.source,),
         numbers={**numbers, "fallen": float(fallen)},
     )
+
+
+def tests(governed: Governed, version: int) -> int:
+    """How often lanes have been compared anew: whenever the champion's lane changes they begin again."""
+    return governed.state.tests + (governed.lane_of(version) != governed.champion_lane)
 
 
 def rest(desk: Desk) -> None:

@@ -138,8 +138,8 @@ def _lanes(desk: Desk) -> None:
     state, compare = governed.state, governed.pipeline.policy.compare
     if state.judged is None:
         return
-    others = max(1, len(governed.pipeline.lanes) - 1)
-    needed = -log(level_of(state.tests + 1, lanes=others, level=compare.level))
+    others = max(1, sum(lane.name != governed.champion_lane for lane in governed.pipeline.lanes))
+    needed = -log(level_of(max(1, state.tests), lanes=others, level=compare.level))
     proven = [
         each
         for each in state.lane_standings
@@ -164,7 +164,7 @@ def _lanes(desk: Desk) -> None:
         asked_approval=False,
         cause=best.source,
     )
-    desk.governed = governed.but(challenger=challenger, tests=state.tests + 1).moved(Move.TEST)
+    desk.governed = governed.but(challenger=challenger).moved(Move.TEST)
     desk.route(
         r.LaneChanged,
         lane.version,
