@@ -269,7 +269,7 @@ def test_baselines_know_what_had_come_when_a_row_arrived(pipeline: Pipeline, tmp
 def test_steps_are_of_whole_blocks_and_no_longer_than_the_horizon(pipeline: Pipeline, tmp_path: Path) -> None:
     content = "age,left\n" + "1,1\n" * 100
     rows, labels = told(tmp_path, content, pipeline, Delay(rows=1))
-    assert step_length(rows, base=1000, horizon=1_000_000) == 32_000
+    assert step_length(rows, base=1000, horizon=1_000_000) == 64_000
     assert step_length(rows, base=1000, horizon=8_500) == 8_000
     assert step_length(rows, base=60_000, horizon=1000) == 60_000
     fed = arrivals(pipeline, rows, labels)

@@ -22,14 +22,18 @@ arrived by then.
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.output import as_json, say
 
 if TYPE_CHECKING:
     import argparse
+
+_LOOK_SECONDS: Final = 0.2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,12 +70,27 @@ def run(args: argparse.Namespace) -> int:
             score_from=args.score_from,
         ),
         say,
+        _Progress() if sys.stderr.isatty() else None,
     )
     if args.output == "json":
         print(as_json(done.result.as_object(), indent=True))
     else:
         print(as_text(done.result, dated=done.dated))
     return Exit.OK
+
+
+class _Progress:
+    """A line on the terminal that is gone in the end."""
+
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        if done == total:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        elif (now := time.monotonic()) >= self._due:
+            self._due = now + _LOOK_SECONDS
+            print(f"\rpenstock: {done / total:4.0%} of the history", end="", file=sys.stderr, flush=True)
 
 
 def _consistent(args: argparse.Namespace) -> None:

@@ -95,14 +95,18 @@ class Drive:
             self.broker.append(message)
 
     def run(
-        self, rows: Sequence[Row], fed: Sequence[Arrival], *, progress: Callable[[int], None] = lambda _: None
+        self,
+        rows: Sequence[Row],
+        fed: Sequence[Arrival],
+        *,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Ran:
         """Feed the history.
 
         Args:
             rows: of the history.
             fed: the same with its labels, in the order in which it arrives.
-            progress: is told after each step how many arrivals there were so far.
+            progress: is told after each step how many arrivals there were, of how many.
         """
         scores = Scores(first_of_each_id(rows), rows=len(rows), outputs=self.pipeline.outputs)
         horizon = self.pipeline.labels.horizon
@@ -118,7 +122,9 @@ class Drive:
                     self.broker.append(each.message)
                 self.system.settle()
                 scores.take(next(predictions))
-                progress(count := count + len(step))
+                count += len(step)
+                if progress is not None:
+                    progress(count, len(fed))
         return self._ran(scores)
 
     def _predictions(self) -> Iterator[list[r.Prediction]]:

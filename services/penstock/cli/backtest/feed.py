@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from penstock.cli.backtest.labels import Told
     from penstock.kernel.pipeline import Pipeline
 
-_ROWS_A_STEP: Final = 32
+_ROWS_A_STEP: Final = 64
 """With fewer, the system's own rounds would take most of the time. Decisions are the same whatever it is, but
 not who answers the rows right after one."""
 

@@ -69,12 +69,17 @@ class Done:
     dated: bool
 
 
-def trial(asked: Trial, say: Callable[[str], None] = lambda _: None) -> Done:
+def trial(
+    asked: Trial,
+    say: Callable[[str], None] = lambda _: None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Done:
     """Run a backtest.
 
     Args:
         asked: what for.
         say: is told what a reader of the result should know.
+        progress: is told now and then how much of the history has arrived, and how much there is.
 
     Raises:
         Failure: the pipeline file, the events or the labels are wrong.
@@ -92,7 +97,7 @@ def trial(asked: Trial, say: Callable[[str], None] = lambda _: None) -> Done:
         say(note)
     fed = arrivals(pipeline, rows, told)
     with logs.silent():
-        ran = Drive(pipeline).run(rows, fed)
+        ran = Drive(pipeline).run(rows, fed, progress=progress)
     done = result(
         pipeline,
         ran,
