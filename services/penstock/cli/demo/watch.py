@@ -58,18 +58,16 @@ class Watch:
         self._tell = tell
         self._codec = Codec()
         self._predictions = Arrivals(script.event_times, [each.key or b"" for each in script.events])
-        self._labels = Arrivals(script.label_times, [each.key or b"" for each in script.labels])
         own = names.of
         self._takes: dict[str, Callable[[Record], None]] = {
             **{own(topic): self._control for topic in CONTROL},
             own("predictions", pipeline): self._predicted,
-            own("labels", pipeline): self._labelled,
             # What was refused will never come: nobody has to wait for it.
-            names.dead_letters("ingest", pipeline): self._refused,
-            names.dead_letters("inference", pipeline): self._refused,
+            names.dead_letters("ingest", pipeline): self._predicted,
+            names.dead_letters("inference", pipeline): self._predicted,
         }
         self._positions: dict[TopicPartition, int] = {}
-        self._replicas: dict[str, int] = {}
+        self._replicas: dict[str, frozenset[int]] = {}
         self._stop = threading.Event()
         self.state: GovernorState | None = None
         """The governor's, as last seen."""
@@ -77,11 +75,15 @@ class Watch:
 
     @property
     def waits(self) -> bool:
-        """Whether a training is under way, or a route is decided that inference has not reported yet."""
+        """Whether a training is under way, or a version is routed that some replica has not loaded yet.
+
+        Who of the loaded ones answers changes no decision: every version scores every row.
+        """
         state = self.state
         if state is None or state.pending is not None:
             return True
-        return not self._replicas or min(self._replicas.values()) < state.epoch
+        routed = {state.champion, state.canary, *state.shadows} - {None}
+        return not self._replicas or any(not routed <= loaded for loaded in self._replicas.values())
 
     @property
     def now(self) -> int | None:
@@ -126,21 +128,13 @@ class Watch:
         if self._predictions.came(record.key):
             self._pace.predicted(self._predictions.reached)
 
-    def _labelled(self, record: Record) -> None:
-        if self._labels.came(record.key):
-            self._pace.labelled(self._labels.reached)
-
-    def _refused(self, record: Record) -> None:
-        self._predicted(record)
-        self._labelled(record)
-
     def _control(self, record: Record) -> None:
         event = self._codec.decode(record.value or b"").value
         if getattr(event, "pipeline", None) != self._pipeline:
             return
         match event:
             case ReplicaReported():
-                self._replicas[event.slot] = event.epoch
+                self._replicas[event.slot] = frozenset(event.loaded)
             case GovernorState():
                 self.state = event
                 self._tell(event)
