@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.kernel.metrics import accuracy, answers, auc
 from penstock.kernel.policy import Task
 
 FloatArray = NDArray[np.float64]
@@ -23,21 +24,7 @@ def quality(task: Task, scores: FloatArray, labels: FloatArray) -> dict[str, flo
     """
     if task == "regression":
         return {"absolute_error": float(np.abs(scores[:, 0] - labels).mean())}
-    said = scores[:, 0] >= 0.5 if task == "binary" else scores.argmax(axis=1)  # noqa: PLR2004 - more likely than not
-    found = {"accuracy": float((said == labels).mean())}
-    if task == "binary" and labels.min() < labels.max():
-        found["auc"] = _auc(scores[:, 0], labels == 1)
-    return found
-
-
-def _auc(scores: FloatArray, positive: NDArray[np.bool_]) -> float:
-    """How likely a positive scores above a negative, ties by half.
-
-    Source: Hanley and McNeil, "The meaning and use of the area under a ROC curve" (1982): the Mann-Whitney U.
-    """
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks = (ends - (counts - 1) / 2)[place]
-    positives = int(positive.sum())
-    above = float(ranks[positive].sum()) - positives * (positives + 1) / 2
-    return above / (positives * (len(scores) - positives))
+    found = {"accuracy": accuracy(answers(scores), labels), "auc": None}
+    if task == "binary":
+        found["auc"] = auc(scores, labels)
+    return {name: value for name, value in found.items() if value is not None}
