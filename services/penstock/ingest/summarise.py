@@ -76,7 +76,7 @@ class SummariseTask(CatalogTask):
 
     name = "summarise"
     # Summaries are kept for ever and each costs the monitor as much as its rows: few large ones are better.
-    gather = 0.1
+    gather = 0.03
     limit = 500  # so that a summary of many features, versions and time blocks is still a record
 
     def __init__(self, catalog: Catalog) -> None:

@@ -8,10 +8,11 @@ in it.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,17 +47,23 @@ class Rows:
     content: str
 
 
+class _Row(NamedTuple):
+    """A labelled outcome."""
+
+    time: int
+    id: str
+    offset: int
+    label: float
+    layout: tuple[str, ...]
+    features: bytes
+
+
 @dataclass(slots=True)
-class _Columns:
+class _Read:
     """Rows of one partition as they were read."""
 
     next: int = 0
-    offsets: list[int] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
-    times: list[int] = field(default_factory=list)
-    labels: list[float] = field(default_factory=list)
-    names: list[tuple[str, ...]] = field(default_factory=list)
-    features: list[bytes] = field(default_factory=list)
+    rows: list[_Row] = field(default_factory=list)
 
 
 class Outcomes:
@@ -65,7 +72,8 @@ class Outcomes:
     def __init__(self, broker: Broker, codec: Codec) -> None:
         self._broker = broker
         self._codec = codec
-        self._columns: defaultdict[TopicPartition, _Columns] = defaultdict(_Columns)
+        self._read: defaultdict[TopicPartition, _Read] = defaultdict(_Read)
+        self._last: tuple[tuple[tuple[Range, ...], int], list[_Row]] | None = None
 
     def read(self, ranges: Iterable[Range]) -> None:
         """Read on to the ends of these ranges.
@@ -75,7 +83,7 @@ class Outcomes:
         """
         wanted = {
             TopicPartition(each.topic, each.partition): (
-                max(each.start, self._columns[TopicPartition(each.topic, each.partition)].next),
+                max(each.start, self._read[TopicPartition(each.topic, each.partition)].next),
                 each.end,
             )
             for each in ranges
@@ -84,7 +92,7 @@ class Outcomes:
             for record in records:
                 self._take(record)
         for where, (start, end) in wanted.items():
-            self._columns[where].next = max(start, end)
+            self._read[where].next = max(start, end)
 
     def rows(self, ranges: Sequence[Range], names: Sequence[str], *, since: int | None, cut: int) -> Rows:
         """What there is to learn from: one row an id, with the last label that was in time.
@@ -95,37 +103,32 @@ class Outcomes:
             since: event time of the oldest rows; None for all.
             cut: event time where they end.
         """
-        found: dict[str, tuple[int, str, float, tuple[str, ...], bytes]] = {}
-        for each in ranges:
-            columns = self._columns[TopicPartition(each.topic, each.partition)]
-            for place, offset in enumerate(columns.offsets):
-                time = columns.times[place]
-                if each.start <= offset < each.end and time < cut and (since is None or time >= since):
-                    name = columns.ids[place]
-                    found[name] = (
-                        time,
-                        name,
-                        columns.labels[place],
-                        columns.names[place],
-                        columns.features[place],
-                    )
-        ordered = sorted(found.values(), key=lambda row: row[:2])
-        matrix = _matrix([row[3] for row in ordered], [row[4] for row in ordered], tuple(names))
-        digest = hashlib.sha256()
-        for time, name, label, _, _ in ordered:
-            digest.update(f"{time}/{name}/{label!r}\n".encode())
-        digest.update(matrix.tobytes())
-        return Rows(
-            times=np.array([row[0] for row in ordered], dtype=np.int64),
-            labels=np.array([row[2] for row in ordered], dtype=np.float64),
-            matrix=matrix,
-            content=digest.hexdigest(),
-        )
+        ordered = self._ordered(tuple(ranges), cut)
+        if since is not None:
+            ordered = ordered[bisect_left(ordered, since, key=lambda row: row.time) :]
+        matrix = _matrix([row.layout for row in ordered], [row.features for row in ordered], tuple(names))
+        times = np.array([row.time for row in ordered], dtype=np.int64)
+        labels = np.array([row.label for row in ordered], dtype=np.float64)
+        digest = hashlib.sha256("\n".join([row.id for row in ordered]).encode())
+        for part in (times, labels, matrix):
+            digest.update(part.tobytes())
+        return Rows(times=times, labels=labels, matrix=matrix, content=digest.hexdigest())
+
+    def _ordered(self, ranges: tuple[Range, ...], cut: int) -> list[_Row]:
+        """The last row of each id, in order; lanes that are trained together ask for the same."""
+        if self._last is None or self._last[0] != (ranges, cut):
+            found: dict[str, _Row] = {}
+            for each in ranges:
+                for row in self._read[TopicPartition(each.topic, each.partition)].rows:
+                    if each.start <= row.offset < each.end and row.time < cut:
+                        found[row.id] = row
+            self._last = (ranges, cut), sorted(found.values(), key=lambda row: (row.time, row.id))
+        return self._last[1]
 
     @property
     def too_large(self) -> bool:
         """Whether it is more than should be kept."""
-        width = sum(len(each) for columns in self._columns.values() for each in columns.features)
+        width = sum(len(row.features) for read in self._read.values() for row in read.rows)
         return width > 8 * LARGEST_KEPT
 
     def _take(self, record: Record) -> None:
@@ -142,13 +145,15 @@ class Outcomes:
             and outcome.origin is Origin.STREAM
             and outcome.label is not None
         ):
-            columns = self._columns[TopicPartition(record.topic, record.partition)]
-            columns.offsets.append(record.offset)
-            columns.ids.append(outcome.id)
-            columns.times.append(outcome.time)
-            columns.labels.append(outcome.label)
-            columns.names.append(decoded.rows.names)
-            columns.features.append(decoded.rows.features_of(payload))
+            row = _Row(
+                time=outcome.time,
+                id=outcome.id,
+                offset=record.offset,
+                label=outcome.label,
+                layout=decoded.rows.names,
+                features=decoded.rows.features_of(payload),
+            )
+            self._read[TopicPartition(record.topic, record.partition)].rows.append(row)
 
 
 def _matrix(

@@ -116,7 +116,7 @@ def _shadow(desk: Desk, fact: r.VersionRegistered, pending: Pending) -> None:
 
 
 def _go_on(desk: Desk) -> None:
-    """Train the next lane in the queue, or see what there is to test; held, a version is taken in, no more."""
+    """Train the next lane in the queue, or see what there is to test; held, only take the version in."""
     held = desk.governed.state.stage is r.Stage.HELD
     queue = () if held else desk.governed.state.queue  # a lane that was not asked for stays due
     desk.governed = desk.governed.but(pending=None, queue=queue)
