@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from penstock.cli.times import iso, iso_or_none
 from penstock.contracts import records as r
 from penstock.kernel.losses import log_loss, squared_error
 from penstock.kernel.metrics import accuracy, answers, auc
@@ -166,7 +167,7 @@ def _decision(decision: Any, arrived: Sequence[int]) -> dict[str, Any]:
         "type": type(decision).__name__,
         "version": getattr(decision, "version", None),
         "lane": getattr(decision, "lane", None),
-        "event_time": decision.event_time,
+        "event_time": iso(decision.event_time),
         "row": row_at(decision.event_time, arrived),
         "reason": decision.reason,
     }
@@ -201,8 +202,8 @@ def _versions(ran: Ran, arrived: Sequence[int]) -> list[dict[str, Any]]:
                 "verdict": each.verdict.lower(),
                 "row": 0 if each.asked is None else row_at(each.asked, arrived),
                 "trained_rows": None if manifest is None else manifest.rows,
-                "since": None if manifest is None else manifest.since,
-                "cut": each.cut,
+                "since": None if manifest is None else iso_or_none(manifest.since),
+                "cut": iso_or_none(each.cut),
                 "answered": int((ran.scores.answered == each.version).sum()),
             }
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.cli.output import table
-from penstock.cli.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +80,7 @@ def _story(result: Result, *, dated: bool) -> list[str]:
 def _told(line: Mapping[str, Any], *, dated: bool) -> list[str]:
     version = "" if line["version"] is None else f"version {line['version']}"
     who = ", ".join(filter(None, [version, f"lane {line['lane']}" if line["lane"] else ""]))
-    when = f" ({iso(line['event_time'])})" if dated else ""
+    when = f" ({line['event_time']})" if dated else ""
     return [_WORDS.get(line["type"], line["type"]), who, line["reason"] + when]
 
 
