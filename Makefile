@@ -45,8 +45,9 @@ contracts: $(STAMP) ## generate services/penstock/contracts from schemas/ and pr
 	@$(BIN)/python -m proto.generate
 	@$(BIN)/ruff format -q services/penstock/contracts
 
-bench: $(STAMP) ## the benchmarks, as JSON
+bench: $(STAMP) ## the benchmarks, each as a line of JSON
 	@$(BIN)/python -m benchmarks.path --json
+	@$(BIN)/python -m benchmarks.loop --json
 
 lock: $(STAMP) ## pin every dependency by hash, without index addresses
 	@$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \

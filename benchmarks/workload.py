@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from penstock.runtime.avro import Schema
 from penstock.runtime.broker import Message
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 PIPELINE: Final = "bench"
@@ -46,9 +47,18 @@ LABEL: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """The pipeline's file, and as many rows as asked for; raw topics are named after `tenant`."""
+    """The pipeline's file, and as many rows as asked for.
+
+    Args:
+        tenant: raw topics are named after it.
+        horizon: of the labels. By default longer than all rows: none expires, however far its label is behind
+            on a busy machine.
+        rules: lanes and policy of the pipeline file.
+    """
 
     tenant: str
+    horizon: str = "36h"
+    rules: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def events_topic(self) -> str:
@@ -70,13 +80,13 @@ class Workload:
                 "id": "id",
                 "time": "t",
                 "value": "y",
-                # Longer than all rows: none expires, however far its label is behind on a busy machine.
-                "horizon": "36h",
+                "horizon": self.horizon,
             },
             "features": {
                 **{name: {"category": values} for name, values in CATEGORIES.items()},
                 **dict.fromkeys(NUMBERS, "number"),
             },
+            **self.rules,
         }
         folder.mkdir(parents=True)
         (folder / "event.avsc").write_text(json.dumps(EVENT), encoding="utf-8")
@@ -91,7 +101,9 @@ class Workload:
         numbers = chance.normal(size=(count, len(NUMBERS))).astype(np.float32)
         missing = chance.random((count, len(NUMBERS))) < 0.04
         codes = {name: chance.integers(len(values), size=count) for name, values in CATEGORIES.items()}
-        answers = chance.integers(2, size=count)
+        # There is something to learn: two numbers and a category, the rest is chance.
+        hidden = 1.5 * numbers[:, 0] - numbers[:, 1] + (codes["c1"] % 3 - 1)
+        answers = chance.random(count) < 1 / (1 + np.exp(-hidden))
         event, label = Schema(json.dumps(EVENT)), Schema(json.dumps(LABEL))
         events, labels = [], []
         for index in range(count):
