@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from penstock.cli.demo.flights import Flight
 
-PER_SECOND = 20.0
+PER_SECOND = 10.0
 AGAIN_SECONDS = 0.2
 """Before an id is asked once more whose answer did not come."""
 RETRIED = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "NOT_FOUND"})
