@@ -1,25 +1,25 @@
-"""The demo's producers and its watch on the summaries, on the in-memory broker."""
+"""The demo's producers, on the in-memory broker."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 import pytest
 
+from penstock.cli.demo.arrivals import ALL
 from penstock.cli.demo.feed import Feed
-from penstock.cli.demo.pace import Pace, Stopped
-from penstock.cli.demo.watch import Watch
-from penstock.contracts.records import Span, Summary
-from penstock.kernel.hashing import partition_of
+from penstock.cli.demo.pace import AHEAD, Pace, Stopped
 from penstock.runtime.broker import Message, Topic
-from penstock.runtime.codec import Codec
 from penstock.runtime.memory import MemoryBroker, MemoryProducer
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 SOON = 20.0
+
+
+def paced(limit: int) -> Pace:
+    """Labels may go to this limit, and on from it as it is judged."""
+    pace = Pace(start=limit)
+    pace.predicted(ALL)
+    return pace
 
 
 def messages(count: int) -> list[Message]:
@@ -38,27 +38,28 @@ def sent(broker: MemoryBroker) -> list[int]:
 
 
 def test_everything_is_sent_and_no_more_than_the_pace_allows(broker: MemoryBroker) -> None:
-    pace = Pace(start=9, ahead=5)
-    feed = Feed(broker, range(20), messages(20), pace)
+    pace = paced(9)
+    times = [*range(10), *range(AHEAD, AHEAD + 10)]
+    feed = Feed(broker, times, messages(20), pace.labels)
     thread = threading.Thread(target=feed.run)
     reached = threading.Event()
 
     def judge() -> None:  # what has been sent when the system says so is bounded by the pace
-        pace.judged(10)
+        pace.judged(3)
         reached.set()
 
     thread.start()
     judge()
     assert reached.wait(SOON)
-    pace.judged(19)
+    pace.judged(9)
     thread.join(SOON)
     assert feed.sent == 20
     assert sent(broker) == list(range(20))
 
 
 def test_a_producer_that_waits_ends_when_the_replay_is_given_up(broker: MemoryBroker) -> None:
-    pace = Pace(start=4, ahead=0)
-    feed = Feed(broker, range(20), messages(20), pace)
+    pace = paced(4)
+    feed = Feed(broker, range(20), messages(20), pace.labels)
     caught: list[type[BaseException]] = []
 
     def run() -> None:
@@ -93,60 +94,23 @@ def test_a_batch_of_which_a_record_failed_is_sent_again(
     broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker, "producer", lambda: Flaky(broker))
-    feed = Feed(broker, range(5), messages(5), Pace(start=100, ahead=0))
+    feed = Feed(broker, range(5), messages(5), paced(100).labels)
     feed.run()
     assert feed.repeated == 5
     assert set(sent(broker)) == set(range(5))
 
 
-def summary(
-    partition: int, watermark: int | None, *, idle: bool = False, pipeline: str = "flights"
-) -> Summary:
-    return Summary(
-        pipeline=pipeline,
-        partition=partition,
-        sequence=0,
-        predictions=Span(start=0, end=0),
-        outcomes=Span(start=0, end=0),
-        ordinal=0,
-        rows=0,
-        watermark=watermark,
-        idle=idle,
-        repeats=0,
-        duplicate_labels=0,
-        stale_labels=0,
-        unmatched_labels=0,
-        lost=0,
-        row_blocks=(),
-        scored=(),
-        answered=(),
-        time_blocks=(),
-    )
-
-
-def test_the_watch_tells_the_watermark_of_its_pipeline_as_it_moves(broker: MemoryBroker) -> None:
-    codec, producer = Codec(), broker.producer()
-    partition = partition_of(b"flights", 3)
-
-    def write(summaries: Sequence[Summary]) -> None:
-        for each in summaries:
-            producer.send(Message("penstock.summaries", codec.encode(each), b"flights", partition=partition))
-
+def test_a_feed_tells_how_far_everything_is_sent(broker: MemoryBroker) -> None:
     told: list[int] = []
-    enough = threading.Event()
+    feed = Feed(broker, [3, 5, 5], messages(3), paced(100).labels, reached=told.append)
+    assert not feed.sent_before(4)
+    feed.run()
+    assert told == [2, ALL]
+    assert feed.sent_before(4)
+    assert feed.sent_before(None)
 
-    def judged(watermark: int) -> None:
-        told.append(watermark)
-        if watermark == 60:
-            enough.set()
 
-    write([summary(0, None), summary(0, 10), summary(1, 5), summary(0, 20), summary(0, 99, pipeline="other")])
-    watch = Watch(broker, "penstock.summaries", "flights", judged)
-    thread = threading.Thread(target=watch.run)
-    thread.start()
-    write([summary(1, 15), summary(1, 15, idle=True), summary(0, 60)])
-    assert enough.wait(SOON)
-    watch.stop()
-    thread.join(SOON)
-    # 10 is told before the second partition has said anything; its 5 takes nothing back.
-    assert told == [10, 15, 20, 60]
+def test_a_feed_of_nothing_holds_nobody_up(broker: MemoryBroker) -> None:
+    told: list[int] = []
+    Feed(broker, [], [], paced(100).labels, reached=told.append).run()
+    assert told == [ALL]

@@ -6,45 +6,92 @@ import threading
 
 import pytest
 
-from penstock.cli.demo.pace import Pace, Stopped
+from penstock.cli.demo.arrivals import ALL
+from penstock.cli.demo.pace import AHEAD, BEHIND, Pace, Stopped
 
 SOON = 20.0
+HOUR = 3_600_000
+DAY = 24 * HOUR
 
 
-def test_what_the_pace_allows_is_bounded_by_the_limit_and_by_the_batch() -> None:
-    pace = Pace(start=10, ahead=5)
-    times = [1, 2, 10, 11, 15, 16, 30]
-    assert pace.allowed(times, 0, most=100) == 3
-    assert pace.allowed(times, 0, most=2) == 2
-    pace.judged(10)
-    assert pace.allowed(times, 3, most=100) == 5
+def paced(*, until: int | None = None) -> Pace:
+    """A pace that only judging holds back."""
+    pace = Pace(start=10 * DAY, first=DAY, until=until)
+    pace.predicted(ALL)
+    pace.labelled(ALL)
+    return pace
 
 
-def test_the_pace_never_goes_back() -> None:
-    pace = Pace(start=0, ahead=5)
-    pace.judged(100)
-    pace.judged(50)
-    assert pace.limit == 105
+def test_what_is_allowed_is_bounded_by_the_limit_and_by_the_batch() -> None:
+    pace = paced()
+    times = [DAY, 2 * DAY, 10 * DAY, 11 * DAY, 15 * DAY]
+    assert pace.events.allowed(times, 0, most=100) == 3
+    assert pace.labels.allowed(times, 0, most=2) == 2
+    pace.judged(10 * DAY)
+    assert pace.events.allowed(times, 3, most=100) == 4
+
+
+def test_nobody_is_more_than_a_day_ahead_of_what_is_judged_and_nobody_goes_back() -> None:
+    pace = paced()
+    pace.judged(100 * DAY)
+    pace.judged(50 * DAY)
+    assert pace.events.time == pace.labels.time == 100 * DAY + AHEAD == 101 * DAY
+
+
+def test_over_a_gap_in_the_data_goes_what_has_to_be_sent_before_more_can_be_judged() -> None:
+    pace = Pace(start=DAY, first=DAY, needed=lambda now: now + 3 * DAY)
+    pace.predicted(ALL)
+    pace.judged(DAY)
+    assert pace.labels.time == 4 * DAY
+
+
+def test_labels_are_at_most_a_day_ahead_of_the_predictions_in_the_log() -> None:
+    pace = Pace(start=10 * DAY, first=DAY)
+    assert pace.labels.time == DAY + AHEAD
+    pace.predicted(3 * DAY)
+    assert pace.labels.time == 3 * DAY + AHEAD
+
+
+def test_events_follow_the_labels_that_are_sent() -> None:
+    pace = Pace(start=10 * DAY, first=DAY)
+    assert pace.events.time == DAY + BEHIND
+    pace.labelled(3 * DAY)
+    assert pace.events.time == 3 * DAY + BEHIND
+
+
+def test_the_first_day_is_sent_before_anything_runs() -> None:
+    pace = Pace(start=10 * DAY, first=DAY)
+    pace.labelled(-DAY)
+    assert pace.events.time >= DAY
+
+
+def test_nothing_is_sent_past_a_closed_gate() -> None:
+    pace = paced(until=5 * DAY)
+    pace.judged(30 * DAY)
+    assert pace.events.time == pace.labels.time == 5 * DAY - 1
+    pace.open()
+    assert pace.events.time == 31 * DAY
 
 
 def test_who_waits_goes_on_when_the_system_has_judged() -> None:
-    pace = Pace(start=0, ahead=5)
+    pace = paced()
     got: list[int] = []
-    waiter = threading.Thread(target=lambda: got.append(pace.allowed([20, 24, 26], 0, most=9)))
+    times = [20 * DAY, 20 * DAY + 1, 22 * DAY]
+    waiter = threading.Thread(target=lambda: got.append(pace.events.allowed(times, 0, most=9)))
     waiter.start()
-    pace.judged(10)  # 15 is not enough
-    pace.judged(20)
+    pace.judged(15 * DAY)  # not enough
+    pace.judged(20 * DAY)
     waiter.join(SOON)
     assert got == [2]
 
 
 def test_who_waits_is_let_go_when_the_replay_is_given_up() -> None:
-    pace = Pace(start=0, ahead=5)
+    pace = paced()
     caught: list[BaseException] = []
 
     def wait() -> None:
         with pytest.raises(Stopped) as stopped:
-            pace.allowed([20], 0, most=1)
+            pace.labels.allowed([20 * DAY], 0, most=1)
         caught.append(stopped.value)
 
     waiter = threading.Thread(target=wait)
