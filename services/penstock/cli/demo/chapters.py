@@ -37,7 +37,7 @@ def _version(line: Line) -> dict[str, object]:
         "lane": line["lane"],
         "made by": line["algorithm"],
         "rows": line["rows"] if learned else None,
-        "of days": f"{line['since_day'] or 0:.0f}–{line['cut_day']:.0f}" if learned else None,
+        "of days": f"{max(line['since_day'] or 0, 0):.0f}–{line['cut_day']:.0f}" if learned else None,
         "gate": None if line["verdict"] == "none" else line["verdict"],
         "champion since": "; ".join(crowned) or ("the beginning" if line["champion"] else None),
     }
@@ -64,12 +64,16 @@ class _Group:
 
     lines: list[Line] = field(default_factory=list)
 
+    @property
+    def steps(self) -> bool:
+        """They are the steps of one challenger."""
+        version = self.lines[0]["version"]
+        return all(line["type"] in _STEPS and line["version"] == version for line in self.lines)
+
     def takes(self, line: Line) -> bool:
-        last = self.lines[-1]
-        if last["day"] == line["day"] and line["day"] is not None:
-            return True
-        one = last["version"] == line["version"] is not None
-        return one and all(each["type"] in _STEPS for each in (*self.lines, line))
+        if self.lines[-1]["day"] == line["day"] and line["day"] is not None:
+            return not self.steps or line["version"] == self.lines[-1]["version"]
+        return _Group([*self.lines, line]).steps
 
 
 def _grouped(decisions: Iterable[Line]) -> list[_Group]:
@@ -88,19 +92,26 @@ def _group(group: _Group) -> str:
     if last["day"] != first["day"]:
         when += f"–{last['day']:5.1f}"
     kinds: dict[str, list[str]] = {}
-    if all(line["type"] in _STEPS for line in group.lines) and len(group.lines) > 1:
+    if len(group.lines) > 1 and group.steps:
         kinds[", ".join(dict.fromkeys(line["type"] for line in group.lines))] = [_subject(last)]
     else:
         for line in group.lines:
             kinds.setdefault(line["type"], []).append(_subject(line))
     what = "; ".join(f"{kind} {', '.join(who)}".rstrip() for kind, who in kinds.items())
-    reasons = dict.fromkeys(line["reason"] or line["said"] for line in group.lines if _telling(line, group))
-    return f"{when:<12}  {last['id'][:PREFIX]}  {what}: {'; '.join(reasons)}"
+    return f"{when:<12}  {last['id'][:PREFIX]}  {what}: {'; '.join(_reasons(group))}"
 
 
-def _telling(line: Line, group: _Group) -> bool:
-    """Whether the reason of a line says why: of a challenger's steps the last one does."""
-    return line is group.lines[-1] or line["type"] not in {*_STEPS, "ShadowStarted"}
+def _reasons(group: _Group) -> list[str]:
+    """Why, each reason once, whatever lane it names; of a challenger's steps the last one says it."""
+    found: dict[str, str] = {}
+    for line in group.lines:
+        last = line is group.lines[-1] and (group.steps or len(group.lines) == 1)
+        if last or line["type"] not in {*_STEPS, "ShadowStarted"}:
+            reason = line["reason"] or line["said"]
+            found.setdefault(reason.replace(str(line["lane"]), "…"), reason)
+    if "lane … is due" in found:
+        found["lane … is due"] = "due"
+    return list(found.values())
 
 
 def _subject(line: Line) -> str:

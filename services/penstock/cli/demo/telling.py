@@ -1,5 +1,5 @@
 """The story while it happens, in lines a person can follow: the first way of a version to champion step by
-step, later refreshes in a line each, whatever is out of the ordinary in full.
+step, later ones in a line each, and whatever is out of the ordinary.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Teller:
         """Event days on which a challenger began each of its canary's shares."""
         self._shadows: list[str] = []
         """Versions that nobody was told of yet: they wait beside the champion."""
+        self._refused: list[str] = []
+        """The same of those that their gate refused."""
         self._alarm: tuple[int, int] | None = None
 
     def take(self, event: Any) -> None:
@@ -76,22 +78,21 @@ class Teller:
         return "version 0 is built: it says what is usual, until there is something to learn from"
 
     def retrain(self, decision: r.RetrainRequested) -> str:
-        if decision.purpose is r.Purpose.FIRST:
-            return f"training of lane {decision.lane}, the first of all, on {_rows(decision)}"
-        return f"training of lane {_ALARM} on {_rows(decision)}" if decision.lane == _ALARM else ""
+        if decision.purpose is not r.Purpose.FIRST:
+            return ""
+        rows = f"the labelled rows of {days(decision.since, decision.cut)}"
+        return f"training of lane {decision.lane}, the first of all, on {rows}"
 
     def shadow(self, decision: r.ShadowStarted) -> str:
         who = self._who(decision)
-        if decision.lane != _ALARM and self._promoted:
+        if self._promoted:
             self._shadows.append(who)
             return ""
-        made = self._models.get(decision.version)
-        rows = "" if made is None else f", made from {made.rows:,} rows,"
-        return f"shadow: {who}{rows} scores every row and answers none"
+        return f"shadow: {who}{self._made(decision)} scores every row and answers none"
 
     def canary(self, decision: r.CanaryStarted | r.CanaryAdvanced) -> str:
         self._steps.setdefault(decision.version, []).append(day_of(decision.event_time or 0))
-        if decision.lane != _ALARM and self._promoted:
+        if self._promoted:
             return ""
         return f"canary: {self._who(decision)} answers {decision.route.share:.0%} of the ids"
 
@@ -100,16 +101,28 @@ class Teller:
         first = not self._promoted
         self._champions.append((decision.version, decision.lane))
         who = self._who(decision)
+        instead = f"becomes the champion instead of version {before[0]}"
         if decision.numbers.get("forced"):
-            return f"FORCED: {who} becomes the champion instead of version {before[0]}, {decision.reason}"
-        if first or decision.lane == _ALARM:
-            return f"promotion: {who} becomes the champion instead of version {before[0]}"
-        beside = [each for each in self._shadows if each != who]
-        self._shadows.clear()
+            return f"FORCED: {who} {instead}, {decision.reason}"
+        if first:
+            return f"promotion: {who} {instead}"
         since = self._steps.get(decision.version, [])
-        way = f", a canary since day {since[0]:.1f}," if since else ""
-        others = f"; shadows beside it: {', '.join(beside)}" if beside else ""
-        return f"refresh: {who}{way} becomes the champion instead of version {before[0]}{others}"
+        way = f"{self._made(decision) or ','} a canary since day {since[0]:.1f}," if since else ""
+        if decision.lane == _ALARM:
+            self._shadows = [each for each in self._shadows if each != who]
+            return f"answer to the alarm: {who}{way} {instead}"
+        return f"refresh: {who}{way} {instead}{self._others(who)}"
+
+    def _others(self, who: str) -> str:
+        """What became of the versions of other lanes, meanwhile."""
+        beside = [each for each in self._shadows if each != who]
+        refused, self._refused = self._refused, []
+        self._shadows = []
+        return "".join(
+            f"; {what}: {', '.join(each)}"
+            for what, each in (("shadows beside it", beside), ("refused by their gate", refused))
+            if each
+        )
 
     def rolled_back(self, decision: r.RolledBack) -> str:
         fallen = decision.numbers.get("fallen", -1.0)
@@ -121,7 +134,13 @@ class Teller:
         )
 
     def rejected(self, decision: r.Rejected) -> str:
-        return f"rejected: {self._who(decision)}: {decision.reason}"
+        who = self._who(decision)
+        if decision.lane == _ALARM:
+            return f"answer to the alarm: {who}{self._made(decision)} is no better, its gate refused it"
+        if decision.version in self._steps:
+            return f"given up: {who}: {decision.reason}"
+        self._refused.append(who)
+        return ""
 
     def lane_changed(self, decision: r.LaneChanged) -> str:
         return f"change of lane: {decision.reason}; {self._who(decision)} becomes the challenger"
@@ -137,9 +156,9 @@ class Teller:
     def _who(self, decision: Any) -> str:
         return version(decision.version, decision.lane)
 
-
-def _rows(decision: r.RetrainRequested) -> str:
-    return f"the labelled rows of {days(decision.since, decision.cut)}"
+    def _made(self, decision: Any) -> str:
+        made = self._models.get(decision.version)
+        return "" if made is None else f", made from {made.rows:,} rows,"
 
 
 @functools.singledispatch
