@@ -45,12 +45,7 @@ class Loop:
         self._offset = 0
         self._ordinal = -1
         self._version = -1
-        spec = self.spec
-        self.take(
-            r.PipelineApplied(
-                pipeline=spec.name, spec=spec.canonical().decode(), digest=spec.digest, applied=0
-            )
-        )
+        self._apply(self.spec)
         self.register()
 
     @property
@@ -84,6 +79,10 @@ class Loop:
         )
         self.decisions += made
         return made
+
+    def apply(self, **changes: Any) -> list[Decision]:
+        """Another spec."""
+        return self._apply(Pipeline.read({**SPEC, **changes}))
 
     def register(
         self, *, verdict: Verdict = Verdict.PASSED, stage: VersionStage = VersionStage.ARCHIVED
@@ -204,6 +203,13 @@ class Loop:
     @property
     def now(self) -> int:
         return int(self.day * DAY)
+
+    def _apply(self, spec: Pipeline) -> list[Decision]:
+        return self.take(
+            r.PipelineApplied(
+                pipeline=spec.name, spec=spec.canonical().decode(), digest=spec.digest, applied=0
+            )
+        )
 
     def _evidence(self) -> dict[str, Any]:
         self._ordinal += 1

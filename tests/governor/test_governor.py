@@ -94,6 +94,19 @@ def test_a_training_that_fails_is_said_and_the_next_lane_goes_on() -> None:
     assert loop.stage is Stage.WATCHING
 
 
+def test_a_lane_that_another_spec_has_ended_is_not_waited_for() -> None:
+    loop = Loop()
+    loop.run(29)
+    while loop.state.pending is None:
+        loop.beat(loop.day + 0.25)
+    assert loop.state.queue == ("linear",)
+    loop.apply(lanes={"everything": {"window": "expanding"}})
+    loop.register()
+    assert (loop.stage, loop.state.pending, loop.state.queue) == (Stage.SHADOWING, None, ())
+    loop.run(36)
+    assert loop.state.champion == 1
+
+
 def test_an_alarm_is_answered_by_staged_trainings_within_the_budget() -> None:
     loop = _trained(40)
     since = len(loop.decisions)

@@ -117,9 +117,11 @@ def _shadow(desk: Desk, fact: r.VersionRegistered, pending: Pending) -> None:
 
 def _go_on(desk: Desk) -> None:
     """Train the next lane in the queue, or see what there is to test; held, only take the version in."""
-    held = desk.governed.state.stage is r.Stage.HELD
-    queue = () if held else desk.governed.state.queue  # a lane that was not asked for stays due
-    desk.governed = desk.governed.but(pending=None, queue=queue)
+    governed = desk.governed
+    held = governed.state.stage is r.Stage.HELD
+    # A lane that was not asked for stays due; one that another spec has ended meanwhile is trained no more.
+    queue = () if held else tuple(name for name in governed.state.queue if governed.lane(name) is not None)
+    desk.governed = governed.but(pending=None, queue=queue)
     if queue:
         training.ask_for_lanes(desk, queue)
     elif (challenger := desk.governed.state.challenger) is not None:

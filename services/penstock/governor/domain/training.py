@@ -99,9 +99,6 @@ def ask_for_lanes(desk: Desk, names: Sequence[str]) -> None:
     """Train the first of these lanes; the others follow it, at the same event time."""
     state, pipeline = desk.governed.state, desk.governed.pipeline
     spec = {lane.name: lane for lane in pipeline.lanes}
-    names = [name for name in names if name in spec]
-    if not names:
-        return
     lane = spec[names[0]]
     desk.governed = desk.governed.but(queue=tuple(names[1:]))
     if state.first is None:
