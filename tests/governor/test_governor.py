@@ -156,6 +156,31 @@ def test_the_former_champion_wins_back_what_its_successor_spoils() -> None:
     assert len(back.causes) == 2
 
 
+def test_a_former_champion_under_test_is_restored_and_not_tested_against_itself() -> None:
+    loop = _trained(36.5)
+    loop.command(r.PromoteVersion, version=2, force=True)
+    loop.command(r.PromoteVersion, version=1, force=False)
+    loop.beat(36.75)
+    assert (loop.stage, loop.state.canary) == (Stage.CANARYING, 1)
+    loop.compare(1, better=SURE)
+    [back] = loop.beat(37)
+    assert isinstance(back, r.RolledBack)
+    assert (back.route.champion, back.route.canary) == (1, None)
+    assert (loop.stage, loop.state.challenger) == (Stage.STEADY, None)
+
+
+def test_a_former_champion_that_answers_a_share_is_not_let_go() -> None:
+    loop = Loop(canary={"shares": [0.1], "each": "28d"})
+    loop.run(60)
+    assert loop.state.champion == 1
+    loop.command(r.PromoteVersion, version=2, force=True)
+    assert loop.state.watch is not None
+    loop.command(r.PromoteVersion, version=1, force=False)
+    loop.run(60 + 14 + 2)
+    assert (loop.state.watch, loop.state.canary) == (None, 1)
+    assert "Archived 1" not in loop.said()
+
+
 def test_an_operator_forces_a_version_and_the_watch_takes_it_back() -> None:
     loop = _trained(42)
     [forced] = loop.command(r.PromoteVersion, version=0, force=True, reason="because")

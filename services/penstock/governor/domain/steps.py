@@ -94,7 +94,7 @@ def promote(
 
 
 def roll_back(desk: Desk, reason: str, standing: Standing | None = None) -> None:
-    """Restore the former champion; a challenger of the fallen one goes on against it."""
+    """Restore the former champion; a challenger of the fallen one goes on against it, unless it is that."""
     governed = desk.governed
     state = governed.state
     watch, fallen = state.watch, state.champion
@@ -103,6 +103,9 @@ def roll_back(desk: Desk, reason: str, standing: Standing | None = None) -> None
     desk.governed = governed.but(champion=watch.former, promoted=state.judged, watch=None).moved(
         Move.ROLL_BACK
     )
+    if state.challenger is not None and state.challenger.version == watch.former:
+        desk.governed = desk.governed.but(challenger=None, canary=None, share=0.0, salt="")
+        rest(desk)
     numbers = {} if standing is None else {"mean": standing.mean, "better": standing.better}
     numbers |= {} if standing is None else {"ewma": standing.ewma, "blocks": float(standing.blocks)}
     desk.route(

@@ -51,7 +51,7 @@ def _watch(desk: Desk) -> None:
         desk.governed = desk.governed.but(watch=None)
         if desk.governed.stage is r.Stage.WATCHING:
             desk.governed = desk.governed.moved(Move.REST)
-        if former not in shadows(desk.governed):
+        if former not in (desk.governed.state.canary, *shadows(desk.governed)):
             desk.route(r.Archived, former, "the watch is over: its successor did no harm")
 
 
