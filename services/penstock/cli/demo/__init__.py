@@ -32,6 +32,9 @@ EVERY = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--days", type=int, default=DAYS, help="event days to replay (%(default)s)")
     parser.add_argument("--every", type=int, default=EVERY, metavar="K", help="one flight in K (%(default)s)")
+    parser.add_argument(
+        "--spec", type=Path, metavar="SPEC", help="another pipeline file for the same flights"
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep everything here")
     parser.add_argument("--keep", action="store_true", help="do not remove the folder in the end")
 
@@ -44,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         raise Failure(f"{folder} is not empty: the demo begins at the beginning", Exit.CONFLICT)
     keep = bool(args.data or args.keep)
     try:
-        report = tell(folder, args.days, args.every)
+        report = tell(folder, args.days, args.every, args.spec)
     except (KeyboardInterrupt, Terminated):
         _clear(folder, keep=keep)
         return Exit.INTERRUPTED
@@ -56,14 +59,14 @@ def run(args: argparse.Namespace) -> int:
     return Exit.OK if report.good else Exit.FAILED
 
 
-def tell(folder: Path, days: int, every: int) -> Report:
+def tell(folder: Path, days: int, every: int, spec: Path | None = None) -> Report:
     """Run the demo in a folder."""
     # Imported here: `penstock demo --help` needs none of it.
     from penstock.cli.demo.story import Slice, Story  # noqa: PLC0415
     from penstock.cli.demo.view import view  # noqa: PLC0415
 
     with terminable(), view(sys.stderr) as shown:
-        return Story(example(), folder, Slice(days=days, every=every), shown).tell()
+        return Story(example(), folder, Slice(days=days, every=every), shown, spec=spec).tell()
 
 
 def example() -> Path:

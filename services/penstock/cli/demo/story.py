@@ -73,10 +73,14 @@ class Story:
         folder: for Kafka's data, the state and the logs.
         part: which flights.
         view: shows how it goes.
+        spec: the pipeline file, where it is not the example's.
     """
 
-    def __init__(self, example: Path, folder: Path, part: Slice, view: View) -> None:
+    def __init__(
+        self, example: Path, folder: Path, part: Slice, view: View, *, spec: Path | None = None
+    ) -> None:
         self._example = example
+        self._spec = spec or example / "flights.yaml"
         self._folder = folder
         self._part = part
         self._view = view
@@ -90,7 +94,7 @@ class Story:
         """
         settings = Settings.read(os.environ)
         names = Names(settings.prefix)
-        pipeline = load(self._example / "flights.yaml")
+        pipeline = load(self._spec)
         with ExitStack() as ends:
             with self._phase("read", "reading the flights"):
                 play = script(self._flights(), self._part.days, pipeline)

@@ -11,7 +11,7 @@ from penstock.cli.output import colours
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PLAIN_EVERY = 15.0
+PLAIN_EVERY = 10.0
 """Seconds between two plain lines."""
 
 
