@@ -96,6 +96,14 @@ def test_hours_with_few_rows_are_taken_together() -> None:
     assert degraded.blocks % 5 == 0
 
 
+def test_an_alarm_with_no_game_ahead_began_with_its_own_unit() -> None:
+    impatient = pipeline(alarm={"average_run_length": 3, "block": "1h"})
+    first, *_ = alarms(days(2, EVEN, 0), of=impatient)  # accepted were .55, these are all .5
+    assert isinstance(first, PerformanceDegraded)
+    assert first.blocks == 1
+    assert first.time == first.onset + HOUR + HORIZON
+
+
 def test_versions_without_a_claim_are_not_guarded() -> None:
     events = [registered(0, asked=None), registered(1, asked=0, metrics={})]
     assert alarms([*days(10, EVEN, 0), *days(3, EVEN + 0.3, 10)], events) == []

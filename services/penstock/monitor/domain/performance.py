@@ -78,11 +78,12 @@ def watched(
             guard = Guard(since=each.since, detector=detector)
         about: dict[str, int | str] = {"version": version, "lane": each.life.lane}
         guard = _gathered(guard, block, block.judged(version))
-        if guard.gathered is not None and guard.gathered.rows >= ROWS:
-            guard = _fed(guard, guard.gathered, claim, pipeline)
+        unit = guard.gathered
+        if unit is not None and unit.rows >= ROWS:
+            guard = _fed(guard, unit, claim, pipeline)
             if guard.detector.alarmed:
                 if guard.alarmed is None:
-                    findings.append(_degraded(guard, about, claim, pipeline, cause))
+                    findings.append(_degraded(guard, about, claim, pipeline, cause, unit=unit))
                 fresh = EDetector.start(p0=guard.detector.p0, arl=guard.detector.arl)
                 guard = Guard(since=guard.since, detector=fresh, alarmed=block.end)
         if guard.alarmed is not None and block.end >= guard.alarmed + pipeline.policy.watch:
@@ -126,14 +127,22 @@ def _but(
 
 
 def _degraded(
-    guard: Guard, about: Mapping[str, int | str], claim: Accepted, pipeline: Pipeline, cause: Source
+    guard: Guard,
+    about: Mapping[str, int | str],
+    claim: Accepted,
+    pipeline: Pipeline,
+    cause: Source,
+    *,
+    unit: Stretch,
 ) -> Finding:
-    """The first alarm of an episode, with what happened since the change most likely began."""
+    """The first alarm of an episode, with what happened since the change most likely began.
+
+    The sum of many games may reach a short run length while none of them is ahead; then it is a false alarm
+    that began with its own unit.
+    """
     detector = guard.detector
     best = max(range(len(detector.gains)), key=detector.gains.__getitem__)
-    since = guard.ahead[best]
-    if since is None or not since.rows:
-        raise TypeError("a detector that alarms has a game that is ahead")
+    since = guard.ahead[best] or unit
     constant = hindsight(pipeline.policy.objective, since.labels)
     return Finding(
         kind=PerformanceDegraded.__name__,
