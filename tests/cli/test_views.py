@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from penstock.cli.demo.view import LiveView, PlainView, Snapshot, view
+from penstock.cli.demo.view import PLAIN_EVERY, LiveView, PlainView, Snapshot, view
 from penstock.cli.logview import FileLogs, PrefixView
 
 if TYPE_CHECKING:
@@ -84,16 +84,18 @@ SNAPSHOT = Snapshot(
 
 
 def test_the_plain_view_says_something_now_and_then() -> None:
-    clock = iter([0.0, 1.0, 5.0, 5.0, 6.0])
+    clock = iter([0.0, 1.0, PLAIN_EVERY, PLAIN_EVERY, PLAIN_EVERY + 1])
     stream = io.StringIO()
     shown = PlainView(stream, now=lambda: next(clock))
     with shown:
         shown.phase("replaying")
+        shown.tell("day  35.2  promotion")
         shown.show(SNAPSHOT)
         shown.show(SNAPSHOT)
         shown.show(SNAPSHOT)
     assert stream.getvalue().splitlines() == [
         "demo: replaying",
+        "demo:   day  35.2  promotion",
         "demo: day 12 of 240: 1,000 of 2,000 events (880/s), 900 labels, gRPC 9 of 10, 1 restarts",
     ]
 
@@ -107,5 +109,7 @@ def test_the_live_view_moves_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     with shown:
         shown.phase("replaying")
         shown.show(SNAPSHOT)
+        shown.tell("day  35.2  promotion")
+    assert "day  35.2  promotion" in terminal.getvalue()
     assert "day 12 of 240" in terminal.getvalue()
     assert isinstance(view(io.StringIO()), PlainView)
