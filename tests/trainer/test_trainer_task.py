@@ -13,7 +13,13 @@ import numpy as np
 import orjson
 import pytest
 
-from penstock.contracts.records import CandidateTrained, JobCompleted, JobFailed, RetrainRequested
+from penstock.contracts.records import (
+    CandidateTrained,
+    JobCompleted,
+    JobFailed,
+    ModelRegistered,
+    RetrainRequested,
+)
 from penstock.runtime.broker import Broker, Message, Record, TopicPartition
 from penstock.runtime.catalog import Catalog
 from penstock.trainer.inline import attempt
@@ -280,3 +286,25 @@ def test_a_decision_that_cannot_be_read_as_it_stands_fails_and_holds_up_nobody()
     story.ask(replace(story.decision, id="better"))
     story.finish()
     assert ("JobCompleted", "better") in kinds(story.came())
+
+
+def test_a_champion_of_other_features_is_not_compared_with() -> None:
+    story = Story()
+    story.ask()
+    story.finish()
+    [candidate] = [event for event in story.came() if isinstance(event, CandidateTrained)]
+    model = ModelRegistered(
+        pipeline="churn", version=1, candidate=candidate.id, manifest=candidate.manifest, causes=()
+    )
+    payload = story.system.codec.encode(model)
+    story.broker.append(Message("penstock.models", payload, b"churn/000001", (), story.asked.partition))
+    again = replace(story.decision, id="again", champion=1, champion_cut=story.decision.cut)
+    story.ask(again)
+    assert story.worker.given[-1].champion is not None
+    story.finish()
+    spec = orjson.loads(story.decision.spec)
+    spec["features"].append({"seats": "number"})
+    story.ask(replace(again, id="wider", spec=orjson.dumps(spec).decode()))
+    assert story.worker.given[-1].champion is None
+    story.finish()
+    assert ("JobCompleted", "wider") in kinds(story.came())

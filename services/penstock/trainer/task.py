@@ -169,7 +169,7 @@ class TrainerTask(CatalogTask):
         decision = job.decision
         try:
             pipeline = read_spec(decision.pipeline, decision.spec)
-            champion = self._champion(decision)
+            champion = self._champion(decision, pipeline)
         except Invalid as why:
             return [self._nothing(job, Failed(reason="refused", message=str(why)))]
         outcomes = self._outcomes.setdefault(pipeline.name, Outcomes(self._broker, self.codec))
@@ -220,8 +220,11 @@ class TrainerTask(CatalogTask):
         event = came_to_nothing(job.decision, job.source, why)
         return self.catalog.control_message("jobs", job.decision.pipeline, event)
 
-    def _champion(self, decision: RetrainRequested) -> bytes | None:
-        """The artifact of the version that the new one has to stand up to."""
+    def _champion(self, decision: RetrainRequested, pipeline: Pipeline) -> bytes | None:
+        """The artifact of the version that the new one has to stand up to.
+
+        None where that was made of other features: it cannot answer for the rows that there are now.
+        """
         if decision.champion is None:
             return None
         key = decision.pipeline, decision.champion
@@ -230,6 +233,8 @@ class TrainerTask(CatalogTask):
         if key not in self._models:
             raise NotYet(f"version {decision.champion} of {decision.pipeline} is not among the models")
         manifest = self._models[key].manifest
+        if tuple(manifest.features) != pipeline.feature_names:
+            return None
         where = self.names.of("chunks")
         return read_blob(self._broker, where, manifest.digest, size=manifest.size, largest=MAX_BYTES)
 
