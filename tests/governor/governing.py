@@ -36,7 +36,7 @@ SPEC: dict[str, Any] = {
 class Loop:
     """One pipeline, and everything that was decided about it."""
 
-    def __init__(self, **policy: Any) -> None:
+    def __init__(self, *, baseline: bool = True, **policy: Any) -> None:
         self.spec = Pipeline.read({**SPEC, "policy": {**SPEC["policy"], **policy}})
         self.governed: Governed | None = None
         self.decisions: list[Decision] = []
@@ -46,7 +46,8 @@ class Loop:
         self._ordinal = -1
         self._version = -1
         self._apply(self.spec)
-        self.register()
+        if baseline:
+            self.register()
 
     @property
     def state(self) -> r.GovernorState:

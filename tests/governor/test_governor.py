@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log
 
 import pytest
@@ -40,6 +41,16 @@ def test_the_first_training_goes_the_whole_way() -> None:
     promoted = loop.decisions[-1]
     assert isinstance(promoted, r.Promoted)
     assert promoted.route.shadows == (0, 2)
+
+
+def test_a_baseline_that_cannot_be_served_is_said() -> None:
+    first = Loop().journal[1][1]
+    assert isinstance(first, r.VersionRegistered)
+    loop = Loop(baseline=False)
+    [alerted] = loop.take(replace(first, stage=VersionStage.REFUSED, reason="it died"))
+    assert isinstance(alerted, r.Alerted)
+    assert alerted.reason == "nothing can answer yet: version 0: it died"
+    assert loop.stage is Stage.BOOTSTRAPPING
 
 
 def test_every_lane_is_trained_of_what_is_sealed() -> None:
@@ -99,10 +110,11 @@ def test_a_lane_that_another_spec_has_ended_is_not_waited_for() -> None:
     loop.run(29)
     while loop.state.pending is None:
         loop.beat(loop.day + 0.25)
-    assert loop.state.queue == ("linear",)
+    assert list(loop.state.queue) == ["linear"]
     loop.apply(lanes={"everything": {"window": "expanding"}})
     loop.register()
-    assert (loop.stage, loop.state.pending, loop.state.queue) == (Stage.SHADOWING, None, ())
+    after = loop.state
+    assert (after.stage, after.pending, after.queue) == (Stage.SHADOWING, None, ())
     loop.run(36)
     assert loop.state.champion == 1
 
@@ -174,7 +186,6 @@ def test_a_former_champion_that_answers_a_share_is_not_let_go() -> None:
     loop.run(60)
     assert loop.state.champion == 1
     loop.command(r.PromoteVersion, version=2, force=True)
-    assert loop.state.watch is not None
     loop.command(r.PromoteVersion, version=1, force=False)
     loop.run(60 + 14 + 2)
     assert (loop.state.watch, loop.state.canary) == (None, 1)

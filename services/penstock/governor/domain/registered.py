@@ -38,6 +38,8 @@ def take_in(desk: Desk, fact: r.VersionRegistered) -> None:
             desk.governed = (
                 desk.governed.with_known(known).but(champion=fact.version, epoch=1).moved(Move.BASELINE)
             )
+        elif fact.stage is VersionStage.REFUSED:
+            desk.notice(r.Alerted, f"nothing can answer yet: version {fact.version}: {fact.reason}")
         return
     pending = state.pending
     if pending is None or pending.decision != fact.decision:
