@@ -38,6 +38,8 @@ def refusals(old: Pipeline, new: Pipeline) -> list[str]:
         ("labels.value", old.labels.value, new.labels.value),
         ("labels.positive", _or_nothing(old.labels.positive), _or_nothing(new.labels.positive)),
         ("classes", list(old.classes), list(new.classes)),
+        # What versions were accepted with, and how they compare, is counted in this loss.
+        ("policy.objective", old.policy.objective, new.policy.objective),
     ]
     found = [f"{what} cannot change: {before} → {after}" for what, before, after in fixed if before != after]
     for index, feature in enumerate(old.features):

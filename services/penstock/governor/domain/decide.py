@@ -24,6 +24,11 @@ from penstock.kernel.spec import read_spec
 
 PATIENCE: Final = 86_400_000
 """Milliseconds of event time for which evidence waits for the end of a training."""
+MOST: Final = 1_000
+"""Pieces of evidence that wait: they are in the record of the state, which has to stay one."""
+LOST: Final = 10
+"""So many times the patience, a training that has not ended is taken for lost."""
+_TELLING: Final = (r.QualityMeasured, r.DriftWarned, r.DriftCleared, r.HoleFound)
 
 
 def decide(governed: Governed | None, fact: Fact, place: Place) -> tuple[Governed, list[Decision]]:
@@ -72,8 +77,10 @@ def _told(governed: Governed, fact: Evidence, place: Place) -> Governed:
     """With what the monitor says; what it said before is not said again."""
     if fact.ordinal <= governed.state.ordinal:
         return governed
-    deferred = (*governed.deferred, Deferred(fact=fact, place=place))
-    return changed(governed.but(ordinal=fact.ordinal), deferred=deferred)
+    governed = governed.but(ordinal=fact.ordinal)
+    if isinstance(fact, _TELLING):
+        return governed  # it is for people: nothing is decided by it
+    return changed(governed, deferred=(*governed.deferred, Deferred(fact=fact, place=place)))
 
 
 def _caught_up(governed: Governed, decisions: list[Decision]) -> tuple[Governed, list[Decision]]:
@@ -90,7 +97,11 @@ def _caught_up(governed: Governed, decisions: list[Decision]) -> tuple[Governed,
 def _waits(governed: Governed) -> bool:
     pending = governed.state.pending
     patience = min(PATIENCE, governed.pipeline.labels.horizon)
-    return pending is not None and governed.deferred[-1].fact.time <= pending.asked + patience
+    return (
+        pending is not None
+        and len(governed.deferred) <= MOST
+        and governed.deferred[-1].fact.time <= pending.asked + patience
+    )
 
 
 def _take(desk: Desk, fact: Evidence) -> None:
@@ -101,6 +112,10 @@ def _take(desk: Desk, fact: Evidence) -> None:
     desk.governed = desk.governed.but(
         judged=fact.time, begun=fact.begun, sealed=fact.sealed, rows=fact.rows, ranges=fact.ranges
     )
+    pending = desk.governed.state.pending
+    patience = min(PATIENCE, desk.governed.pipeline.labels.horizon)
+    if pending is not None and fact.time > pending.asked + LOST * patience:
+        registered.lost(desk, pending)
     if desk.governed.state.stage not in (r.Stage.BOOTSTRAPPING, r.Stage.HELD):
         tick(desk)
 

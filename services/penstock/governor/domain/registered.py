@@ -74,6 +74,13 @@ def failed(desk: Desk, fact: r.JobFailed) -> None:
     _go_on(desk)
 
 
+def lost(desk: Desk, pending: Pending) -> None:
+    """Nothing was heard of a training for so long that it will not come any more."""
+    desk.notice(r.Alerted, f"nothing was heard of the training of lane {pending.lane}: it is taken for lost")
+    desk.governed = desk.governed.but(queue=())
+    _go_on(desk)
+
+
 def _shadow(desk: Desk, fact: r.VersionRegistered, pending: Pending) -> None:
     governed = desk.governed
     state = governed.state

@@ -85,11 +85,15 @@ def promote(
         share=0.0,
         salt="",
         watch=watch,
-        tests=tests(governed, version),
+        **_compared_anew(governed, version),
         challenger=challenger if keeps else None,
         # A regular version in service ends what an alarm has begun.
         alarm=state.alarm if governed.lane_of(version) == ALARM else None,
     ).moved(Move.PROMOTE)
+    known = governed.known(version)
+    if known is not None and version not in (*state.shadows, state.canary):
+        # What nobody scored since is not failing now, whatever was said of it long ago.
+        desk.governed = desk.governed.with_known(replace(known, onset=None, alarmed=None))
     desk.route(r.Promoted, version, reason, causes=causes, numbers={"forced": float(forced)})
 
 
@@ -100,9 +104,12 @@ def roll_back(desk: Desk, reason: str, standing: Standing | None = None) -> None
     watch, fallen = state.watch, state.champion
     if watch is None or fallen is None:
         raise TypeError("there is nothing to roll back to")
-    desk.governed = governed.but(champion=watch.former, promoted=state.judged, watch=None).moved(
-        Move.ROLL_BACK
-    )
+    desk.governed = governed.but(
+        champion=watch.former,
+        promoted=state.judged,
+        watch=None,
+        **_compared_anew(governed, watch.former),
+    ).moved(Move.ROLL_BACK)
     if state.challenger is not None and state.challenger.version == watch.former:
         desk.governed = desk.governed.but(challenger=None, canary=None, share=0.0, salt="")
         rest(desk)
@@ -117,9 +124,11 @@ def roll_back(desk: Desk, reason: str, standing: Standing | None = None) -> None
     )
 
 
-def tests(governed: Governed, version: int) -> int:
-    """How often lanes have been compared anew: whenever the champion's lane changes they begin again."""
-    return governed.state.tests + (governed.lane_of(version) != governed.champion_lane)
+def _compared_anew(governed: Governed, version: int) -> dict[str, object]:
+    """Whenever the champion's lane changes, the lanes are compared anew, at a stricter level."""
+    if governed.lane_of(version) == governed.champion_lane:
+        return {}
+    return {"tests": governed.state.tests + 1, "lane_standings": ()}
 
 
 def rest(desk: Desk) -> None:

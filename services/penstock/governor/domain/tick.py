@@ -148,6 +148,8 @@ def _lanes(desk: Desk) -> None:
         and governed.lane_of(each.against) == governed.champion_lane != each.lane
         and (lane := governed.lane(each.lane)) is not None
         and lane.version is not None
+        # A lane is as good as what it would put forward now.
+        and ((newest := against(governed, lane.version)) is None or newest.worse < -log(compare.level))
     ]
     if not proven:
         return

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from penstock.contracts.records import Purpose, VersionRegistered, VersionStage, VersionStaged
+from penstock.contracts.records import Purpose, Verdict, VersionRegistered, VersionStage, VersionStaged
 from penstock.kernel.accepted import Accepted
 
 Event = VersionRegistered | VersionStaged
@@ -37,6 +37,7 @@ class Life:
         metrics: of its manifest.
         claim: what the metrics say it was accepted with; None where that is nothing.
         refused: it is served to nobody.
+        gated: the gate refused it, so it scores nothing unless somebody promotes it.
         stagings: in the order of epochs.
     """
 
@@ -47,6 +48,7 @@ class Life:
     metrics: Mapping[str, float]
     claim: Accepted | None = None
     refused: bool = False
+    gated: bool = False
     stagings: tuple[Staging, ...] = ()
 
     def counts_since(self, start: int, end: int, *, horizon: int) -> int | None:
@@ -56,7 +58,7 @@ class Life:
         """
         if self.refused:
             return None
-        since, counting = _effective(self.asked, horizon), True
+        since, counting = _effective(self.asked, horizon), not self.gated
         for staging in self.stagings:
             if staging.stage is VersionStage.ARCHIVED:
                 if counting and staging.time is not None and staging.time >= end:
@@ -102,7 +104,9 @@ def _registered(event: VersionRegistered) -> Life:
         asked=event.asked,
         metrics=event.metrics,
         claim=Accepted.of(event.metrics),
+        # What the gate refused was never routed, unless somebody promotes it: then it counts from there on.
         refused=event.stage is VersionStage.REFUSED,
+        gated=event.verdict is Verdict.REFUSED,
         stagings=(Staging(1, VersionStage.CHAMPION, event.asked),) if first else (),
     )
 
@@ -140,7 +144,9 @@ class Calendar:
     def first_trained(self) -> Life | None:
         """The first version that learned anything: a yardstick, scored for ever."""
         trained = (
-            life for life in self.lives.values() if not life.refused and life.purpose is not Purpose.BASELINE
+            life
+            for life in self.lives.values()
+            if not (life.refused or life.gated) and life.purpose is not Purpose.BASELINE
         )
         return min(trained, key=lambda life: life.version, default=None)
 
@@ -191,7 +197,7 @@ class Calendar:
             outgrown = any(
                 other.lane == life.lane
                 and other.version > version
-                and not other.refused
+                and not (other.refused or other.gated)
                 and _effective(other.asked, self.horizon) <= start
                 for other in self.lives.values()
             )
