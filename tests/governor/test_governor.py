@@ -36,7 +36,7 @@ def test_the_first_training_goes_the_whole_way() -> None:
         "Promoted 1",
     ]
     days = [each.event_time / DAY for each in loop.decisions if each.event_time is not None]
-    assert days == [29.5, 29.5, 29.5, 29.5, 31.0, 33.0, 35.0]
+    assert days == [29.5, 29.5, 29.5, 29.5, 30.0, 32.0, 34.0]
     assert (loop.stage, loop.state.champion) == (Stage.WATCHING, 1)
     promoted = loop.decisions[-1]
     assert isinstance(promoted, r.Promoted)

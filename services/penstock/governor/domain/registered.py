@@ -7,7 +7,7 @@ the stream.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from penstock.contracts import records as r
 from penstock.contracts.records import Challenger, Known, Pending, Purpose, Verdict, VersionStage
@@ -18,6 +18,9 @@ from penstock.governor.domain.table import Move
 
 if TYPE_CHECKING:
     from penstock.governor.domain.desk import Desk
+
+SHADOWED: Final = 4
+"""A challenger is a shadow for this part of a canary's step, and no longer than a horizon."""
 
 
 def take_in(desk: Desk, fact: r.VersionRegistered) -> None:
@@ -99,9 +102,12 @@ def _shadow(desk: Desk, fact: r.VersionRegistered, pending: Pending) -> None:
     forced = state.watch is not None and state.watch.forced and fact.purpose is Purpose.REFRESH
     tested = promotable and not forced and state.challenger is None
     if tested:
-        # A refresh scores beside the champion for a horizon first. After an alarm every hour counts: what has
-        # proven better on rows since the onset answers its first share at once.
-        shadowed = 0 if fact.purpose is Purpose.ALARM else governed.pipeline.labels.horizon
+        # A refresh scores live rows for a while before it answers any: long enough to see that it can. No
+        # label is waited for, since the gate has judged it on sealed ones. After an alarm every hour counts.
+        pipeline = governed.pipeline
+        shadowed = min(pipeline.policy.canary.each // SHADOWED, pipeline.labels.horizon)
+        if fact.purpose is Purpose.ALARM:
+            shadowed = 0
         governed = governed.but(
             challenger=Challenger(
                 version=fact.version,
