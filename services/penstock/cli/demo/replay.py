@@ -79,6 +79,8 @@ class Replay:
         self.watch = Watch(broker, names, pipeline, script, self.pace, tell=Teller(view.tell).take)
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="replay")
         self._running: list[Future[None]] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What there is to do while a training is under way and the replay stands still."""
         self._rates: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
         self._tick = threading.Event()
 
@@ -116,6 +118,8 @@ class Replay:
                 self._tick.wait(LOOK_SECONDS)
             self._raise()
             self._show()
+            if self.watch.waits:
+                self.meanwhile()
             if (now := moving()) != mark:
                 mark, since = now, time.monotonic()
             elif time.monotonic() - since > STUCK_SECONDS:

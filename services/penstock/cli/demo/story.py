@@ -1,6 +1,6 @@
 """The demo from beginning to end: everything up, the flights replayed, every record accounted for.
 
-1. up       a Kafka and all services, on free ports, in a folder of their own
+1. up       a Kafka and all services, on free ports, in a folder of their own; the flights are read meanwhile
 2. history  the first day's departures are on their topic before anybody has asked for a pipeline
 3. apply    the pipeline file becomes what runs; the destinations are learned from the history
 4. day 0    the governor asks for a baseline, the trainer makes it, the registry routes it, inference answers
@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_right
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -96,8 +97,8 @@ class Story:
         names = Names(settings.prefix)
         pipeline = load(self._spec)
         with ExitStack() as ends:
-            with self._phase("read", "reading the flights"):
-                play = script(self._flights(), self._part.days, pipeline)
+            reader = ends.enter_context(ThreadPoolExecutor(1, thread_name_prefix="read"))
+            read = reader.submit(lambda: script(self._flights(), self._part.days, pipeline))
             with self._phase("up", "starting Kafka and the services"):  # 1.
                 logs = FileLogs(self._folder / "logs")
                 ends.callback(logs.close)
@@ -105,6 +106,8 @@ class Story:
                 stack = ends.enter_context(Stack(plan, log=logs, say=lambda _what: None))
                 broker = KafkaBroker(stack.bootstrap, settings.kafka)
                 ends.callback(broker.close)
+            with self._phase("read", "reading the flights"):
+                play = read.result()
             replay = ends.enter_context(
                 Replay(
                     play,
@@ -117,8 +120,7 @@ class Story:
                     until=operator.TIME if self._part.days > operator.DAY else None,
                 )
             )
-            self._replay(replay, broker, names, pipeline)
-            gatherer = Gatherer(broker, names, pipeline)
+            gatherer = self._replay(replay, broker, names, pipeline)
             ends.callback(gatherer.close)
             with self._phase("settle", "waiting until everything has come home"):  # 6.
                 log_answers(replay, gatherer)
@@ -144,7 +146,7 @@ class Story:
             ),
         )
 
-    def _replay(self, replay: Replay, broker: Broker, names: Names, pipeline: Pipeline) -> None:
+    def _replay(self, replay: Replay, broker: Broker, names: Names, pipeline: Pipeline) -> Gatherer:
         play = replay.script
         with self._phase("history", "sending the first day's departures"):  # 2.
             raw = [pipeline.events.topic, pipeline.labels.topic]
@@ -157,6 +159,8 @@ class Story:
         with self._phase("day 0", "waiting for version 0 to answer"):  # 4.
             replay.start(replay.asker.run, replay.watch.run)
             replay.until(replay.asker.first_answer.is_set)
+        gatherer = Gatherer(broker, names, pipeline)
+        replay.meanwhile = patiently(lambda: bool(gatherer.gather()))
         with self._phase("replay", f"replaying {self._part.days} days: {len(play.events):,} flights"):  # 5.
             replay.start(replay.labels.run)
             if self._part.days > operator.DAY:
@@ -164,6 +168,7 @@ class Story:
             replay.until(replay.sent)
             replay.asker.stop()
             replay.until(replay.asker.finished.is_set)
+        return gatherer
 
     def _report(self, seen: Seen, replay: Replay, learned: Learned, restarts: int) -> Report:
         stream = {name for origin, name in seen.predictions if origin is Origin.STREAM}
