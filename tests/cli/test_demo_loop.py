@@ -16,7 +16,7 @@ from penstock.cli.demo.telling import Teller
 from penstock.contracts import records as r
 from penstock.registry import task as registry
 from penstock.runtime.catalog import Catalog, Names
-from tests.cli.story import Story
+from tests.cli.story import BEGUN, Story
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,20 +142,16 @@ def test_a_refresh_is_told_in_one_line(life: Story) -> None:
     assert line.endswith("shadows beside it: version 8 (recent)")
 
 
-def test_an_alarm_of_the_champion_is_told_once(life: Story) -> None:
+def test_an_alarm_of_the_champion_is_told_with_the_first_training_that_answers_it(life: Story) -> None:
     lines: list[str] = []
     teller = Teller(lines.append)
     for event in life.decided(r.Promoted):
         teller.take(event)
     lines.clear()
-    state = next(
-        each for each in reversed(life.system.events("governor-state")) if isinstance(each, r.GovernorState)
-    )
-    source = r.Source(topic="t", partition=0, offset=0)
-    alarm = r.Alarm(
-        version=1, time=1_370_000_000_000, onset=1_369_700_000_000, rows=9, stage=0, source=source
+    asked = replace(
+        life.decided(r.RetrainRequested)[-1], lane="alarm", purpose=r.Purpose.ALARM, champion=1, onset=BEGUN
     )
     for stage in (0, 1):
-        teller.take(replace(state, alarm=replace(alarm, stage=stage)))
+        teller.take(replace(asked, stage=stage))
     [line] = lines
-    assert "ALARM: version 1 (everything) fails since day" in line
+    assert "ALARM: version 1 (everything) fails since day -0.2" in line

@@ -49,13 +49,10 @@ class Teller:
         """Versions that nobody was told of yet: they wait beside the champion."""
         self._refused: list[str] = []
         """The same of those that their gate refused."""
-        self._alarm: tuple[int, int] | None = None
 
     def take(self, event: Any) -> None:
         """An event of the control topics."""
-        if isinstance(event, r.GovernorState):
-            self._alarmed(event.alarm)
-        elif isinstance(event, r.ModelRegistered):
+        if isinstance(event, r.ModelRegistered):
             self._models[event.version] = event.manifest
         elif line := _line(event, self):
             self._tell(event.event_time, line)
@@ -64,24 +61,25 @@ class Teller:
         day = "" if time is None else f"day {day_of(time):5.1f}  "
         self._say(f"{day}{line}")
 
-    def _alarmed(self, alarm: r.Alarm | None) -> None:
-        if alarm is None or self._alarm == (alarm.version, alarm.time):
-            return
-        self._alarm = alarm.version, alarm.time
-        lane = dict(self._champions).get(alarm.version, "")
-        what = f"ALARM: {version(alarm.version, lane)} fails since day {day_of(alarm.onset):.1f}"
-        self._tell(alarm.time, f"{what}; to be trained anew, on what came since")
-
     # What each decision says; an empty line is not told.
 
     def baseline(self, _: r.BaselineRequested) -> str:
         return "version 0 is built: it says what is usual, until there is something to learn from"
 
     def retrain(self, decision: r.RetrainRequested) -> str:
+        if decision.purpose is r.Purpose.ALARM:
+            return "" if decision.stage else self._alarm(decision)
         if decision.purpose is not r.Purpose.FIRST:
             return ""
         rows = f"the labelled rows of {days(decision.since, decision.cut)}"
         return f"training of lane {decision.lane}, the first of all, on {rows}"
+
+    def _alarm(self, decision: r.RetrainRequested) -> str:
+        """That there was one: the first training that answers it says so."""
+        failing = decision.champion
+        who = "the champion" if failing is None else version(failing, dict(self._champions).get(failing, ""))
+        since = "" if decision.onset is None else f" since day {day_of(decision.onset):.1f}"
+        return f"ALARM: {who} fails{since}; to be trained anew, on what came since"
 
     def shadow(self, decision: r.ShadowStarted) -> str:
         who = self._who(decision)
@@ -135,10 +133,10 @@ class Teller:
 
     def rejected(self, decision: r.Rejected) -> str:
         who = self._who(decision)
-        if decision.lane == _ALARM:
-            return f"answer to the alarm: {who}{self._made(decision)} is no better, its gate refused it"
         if decision.version in self._steps:
             return f"given up: {who}: {decision.reason}"
+        if decision.lane == _ALARM:
+            return f"answer to the alarm: {who}{self._made(decision)} is no better, its gate refused it"
         self._refused.append(who)
         return ""
 
