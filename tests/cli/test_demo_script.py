@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from penstock.cli.demo.script import Script
@@ -48,3 +50,9 @@ def test_what_has_to_be_sent_before_more_can_be_judged() -> None:
     assert play.needed(10 * HOUR) == 30 * HOUR  # for the block from 1 to 2
     assert play.needed(13 * HOUR) == 60 * HOUR  # for that from 40 to 41
     assert play.needed(51 * HOUR) == 80 * HOUR == play.end  # nothing more will be
+
+
+def test_where_units_end_with_the_rows_nobody_can_say_how_far_all_is_judged() -> None:
+    play = replace(script([1.5, 12.001], []), exact=False)
+    assert play.judged() is None
+    assert play.needed(10 * HOUR) == int(12.001 * HOUR)

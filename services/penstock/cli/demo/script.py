@@ -6,7 +6,8 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from penstock.kernel.blocks import base_block, sealed, time_block
+from penstock.cli.demo.flights import DAY_MS
+from penstock.kernel.blocks import sealed, time_block
 from penstock.runtime.avro import Schema
 from penstock.runtime.broker import Message
 
@@ -26,7 +27,9 @@ class Script:
     days: int
     horizon: int
     unit: int
-    """Length of the time blocks that alarms are judged by."""
+    """Length of the time blocks that alarms are judged by, at most."""
+    exact: bool = True
+    """They have just this length; else nobody can say beforehand where they end."""
     event_times: Sequence[int]
     events: Sequence[Message]
     label_times: Sequence[int]
@@ -51,11 +54,14 @@ class Script:
         return min(later, default=self.end)
 
     def judged(self, until: int | None = None) -> int | None:
-        """How far everything will be judged once all before `until` is sent; None where nothing can be.
+        """How far everything will be judged once all before `until` is sent; None where nothing can be, or
+        nobody can say.
 
         Args:
             until: event time; None for the whole script.
         """
+        if not self.exact:
+            return None
         sent = [
             times[place - 1]
             for times in (self.event_times, self.label_times)
@@ -84,7 +90,8 @@ def script(flights: Sequence[Flight], days: int, pipeline: Pipeline) -> Script:
         flights=flights,
         days=days,
         horizon=horizon,
-        unit=block.size if block.of == "time" else base_block(pipeline.policy, horizon=horizon),
+        unit=block.size if block.of == "time" else DAY_MS,
+        exact=block.of == "time",
         event_times=[flight.due for flight in flights],
         events=_messages(departures.topic, departures.format, (flight.event for flight in flights)),
         label_times=[when for when, _, _ in landed if when is not None],
