@@ -10,7 +10,7 @@ import pytest
 
 from penstock.cli.apply import apply
 from penstock.cli.demo.arrivals import ALL
-from penstock.cli.demo.pace import AHEAD, Pace
+from penstock.cli.demo.pace import AHEAD, BEHIND, Pace
 from penstock.cli.demo.script import Script
 from penstock.cli.demo.watch import Watch
 from penstock.contracts import records as r
@@ -80,6 +80,10 @@ class World:
         partition = partition_of(name.encode(), 3)
         self.broker.append(Message("penstock.churn.predictions", b"", name.encode(), (), partition))
 
+    def labels(self, name: str) -> None:
+        partition = partition_of(name.encode(), 3)
+        self.broker.append(Message("penstock.churn.labels", b"", name.encode(), (), partition))
+
     def refuses(self, name: str) -> None:
         partition = partition_of(name.encode(), 3)
         self.broker.append(Message("penstock.churn.dead-letters.ingest", b"", name.encode(), (), partition))
@@ -148,6 +152,15 @@ def test_labels_follow_the_predictions_as_far_as_there_is_no_hole(world: World) 
         world.predicts(name)
     world.watched()
     assert world.pace.labels.time == 2 * DAY - 1 + AHEAD
+
+
+def test_events_follow_the_labels_as_far_as_there_is_no_hole(world: World) -> None:
+    world.loads(0)
+    world.governs(30 * DAY)
+    for name in ("2", "0"):
+        world.labels(name)
+    world.watched()
+    assert world.pace.events.time == 2 * DAY - 1 + BEHIND
 
 
 def test_what_was_refused_is_not_waited_for(world: World) -> None:

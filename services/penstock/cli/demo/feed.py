@@ -5,11 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from penstock.cli.demo.arrivals import ALL
 from penstock.runtime.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from penstock.cli.demo.pace import Limit
     from penstock.runtime.broker import Broker, Message, Producer
@@ -30,7 +29,6 @@ class Feed:
         times: event time of each message in milliseconds, ascending.
         messages: what to send.
         pace: how far to go.
-        reached: called with the event time up to which everything is sent, as it moves.
     """
 
     def __init__(
@@ -39,14 +37,11 @@ class Feed:
         times: Sequence[int],
         messages: Sequence[Message],
         pace: Limit,
-        *,
-        reached: Callable[[int], None] = lambda _time: None,
     ) -> None:
         self._broker = broker
         self._times = times
         self._messages = messages
         self._pace = pace
-        self._reached = reached
         self.sent = 0
         """Messages that are in the log."""
         self.repeated = 0
@@ -66,7 +61,6 @@ class Feed:
         Raises:
             Stopped: the replay is given up.
         """
-        self._reach(self.sent)
         producer = self._broker.producer()
         try:
             while self.sent < self.total:
@@ -77,13 +71,9 @@ class Feed:
                     producer.close()
                     producer = self._broker.producer()
                     self._pace.allowed(self._times, self.sent, BATCH)  # raises where the replay is given up
-                self._reach(end)
+                self.sent = end
         finally:
             producer.close()
-
-    def _reach(self, sent: int) -> None:
-        self.sent = sent
-        self._reached(self._times[sent] - 1 if sent < self.total else ALL)
 
 
 def _delivered(producer: Producer, batch: Sequence[Message]) -> bool:

@@ -8,8 +8,8 @@ alone, whoever is killed meanwhile:
   a training has neither candidate nor failure, or inference has not yet reported the route that was decided.
 - Labels are at most a day ahead of the predictions that are in the log: with inference down the labels alone
   would else carry event time on, and its predictions would come too late to be judged.
-- Events follow the labels that are sent: with the labels' producer held up, the predictions alone would else
-  carry event time on past the horizon of labels that have not come.
+- Events are at most half a day ahead of the labels that are in the log: with labels held up anywhere, the
+  predictions alone would else carry event time on past the horizon of labels that have not come.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 AHEAD: Final = 86_400_000
 """Milliseconds of event time that producers may be ahead of what is judged."""
-BEHIND: Final = 3_600_000
-"""Milliseconds of event time by which the labels that are sent may be behind the events."""
+BEHIND: Final = 43_200_000
+"""Milliseconds of event time by which labels in the log may be behind the events that are sent. Of a horizon
+of 36 hours a day is left for their own way, and none of these labels takes as long."""
 
 
 class Stopped(Exception):  # noqa: N818 - says what is so
@@ -73,7 +74,7 @@ class Pace:
             self._moved.notify_all()
 
     def labelled(self, reached: int) -> None:
-        """All labels up to here are sent."""
+        """All labels up to here are in the log."""
         with self._moved:
             self._labelled = max(self._labelled, reached)
             self._moved.notify_all()

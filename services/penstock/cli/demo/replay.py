@@ -72,9 +72,7 @@ class Replay:
             until=until,
         )
         self.events = Feed(broker, script.event_times, script.events, self.pace.events)
-        self.labels = Feed(
-            broker, script.label_times, script.labels, self.pace.labels, reached=self.pace.labelled
-        )
+        self.labels = Feed(broker, script.label_times, script.labels, self.pace.labels)
         self.asker = Asker(grpc, pipeline, self._current)
         self.watch = Watch(broker, names, pipeline, script, self.pace, tell=Teller(view.tell).take)
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="replay")

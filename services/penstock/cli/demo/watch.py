@@ -58,13 +58,15 @@ class Watch:
         self._tell = tell
         self._codec = Codec()
         self._predictions = Arrivals(script.event_times, [each.key or b"" for each in script.events])
+        self._labels = Arrivals(script.label_times, [each.key or b"" for each in script.labels])
         own = names.of
         self._takes: dict[str, Callable[[Record], None]] = {
             **{own(topic): self._control for topic in CONTROL},
             own("predictions", pipeline): self._predicted,
+            own("labels", pipeline): self._labelled,
             # What was refused will never come: nobody has to wait for it.
-            names.dead_letters("ingest", pipeline): self._predicted,
-            names.dead_letters("inference", pipeline): self._predicted,
+            names.dead_letters("ingest", pipeline): self._refused,
+            names.dead_letters("inference", pipeline): self._refused,
         }
         self._positions: dict[TopicPartition, int] = {}
         self._replicas: dict[str, frozenset[int]] = {}
@@ -95,6 +97,8 @@ class Watch:
 
     def run(self) -> None:
         """Follow the topics; a broker that is away is waited for."""
+        self._pace.predicted(self._predictions.reached)
+        self._pace.labelled(self._labels.reached)  # of no labels at all, everything is there
         while not self._stop.is_set():
             try:
                 self._follow()
@@ -127,6 +131,14 @@ class Watch:
     def _predicted(self, record: Record) -> None:
         if self._predictions.came(record.key):
             self._pace.predicted(self._predictions.reached)
+
+    def _labelled(self, record: Record) -> None:
+        if self._labels.came(record.key):
+            self._pace.labelled(self._labels.reached)
+
+    def _refused(self, record: Record) -> None:
+        self._predicted(record)
+        self._labelled(record)
 
     def _control(self, record: Record) -> None:
         event = self._codec.decode(record.value or b"").value
