@@ -56,7 +56,7 @@ class Pace:
         self._needed = needed
         self._first = first
         self._judged = start
-        self._predicted = self._labelled = first
+        self._predicted = self._labelled = 0
         self._until = until
         self.events = Limit(self._moved, self._check, self._events)
         self.labels = Limit(self._moved, self._check, self._labels)
