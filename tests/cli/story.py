@@ -166,6 +166,7 @@ class Story:
             scored=(),
             answered=(),
             time_blocks=(),
+            taken=(),
         )
         place = self.write("summaries", summary)
         head = {"id": f"{self._ordinal:08x}-0000-5000-8000-000000000000", "pipeline": "churn"}

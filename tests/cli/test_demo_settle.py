@@ -72,7 +72,7 @@ def world() -> World:
 
 def test_each_record_is_gathered_once_however_often_one_looks(world: World) -> None:
     world.write("crm.events", b'{"id": "a", "at": 0, "age": 1}')
-    [row] = world.features.encode([FeatureRow(id="a", time=0, cleared=())], np.array([[1.0]]))
+    [row] = world.features.encode([FeatureRow(id="a", time=0, cleared=(), flags=())], np.array([[1.0]]))
     world.write("penstock.churn.features", row)
     world.write("penstock.churn.dead-letters.ingest", b"{}")
     world.predict("a", Origin.STREAM)

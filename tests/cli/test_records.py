@@ -255,7 +255,7 @@ def test_a_line_says_which_record_it_is(broker: MemoryBroker, capsys: pytest.Cap
     catalog = Catalog(broker, NAMES)
     rows = catalog.codec.rows(FeatureRow, "titanic", TITANIC.features_digest, TITANIC.feature_names)
     producer = broker.producer()
-    [row] = rows.encode([FeatureRow(id="a", time=7, cleared=())], np.array([[3.0, 1.0, 7.5, 5.0]]))
+    [row] = rows.encode([FeatureRow(id="a", time=7, cleared=(), flags=())], np.array([[3.0, 1.0, 7.5, 5.0]]))
     producer.send(Message("penstock.titanic.features", row, b"a", partition=0))
     advanced = JoinAdvanced(watermark=7, idle=True, repeats=0, duplicate_labels=0, stale_labels=0)
     producer.send(Message("penstock.titanic.outcomes", catalog.codec.encode(advanced), b"b", partition=0))

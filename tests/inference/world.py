@@ -89,7 +89,7 @@ class World:
         """Feature rows, as intake would write them."""
         layout = PIPELINE.features_digest if tuple(names) == NAMES else "0" * 16
         codec = self.codec.rows(FeatureRow, "trips", layout, names)
-        heads = [FeatureRow(id=id_, time=time, cleared=(0,)) for time, id_ in enumerate(ids)]
+        heads = [FeatureRow(id=id_, time=time, cleared=(0,), flags=()) for time, id_ in enumerate(ids)]
         matrix = np.tile(np.array(values or range(len(names)), dtype=np.float64), (len(ids), 1))
         for id_, payload in zip(ids, codec.encode(heads, matrix), strict=True):
             self.broker.append(Message(FEATURES, payload, id_.encode()))

@@ -89,7 +89,7 @@ def test_an_event_becomes_a_row_on_the_partition_of_its_id() -> None:
     world = World()
     world.event(GOOD, key=b"any key of the producer's")
     [(head, features)] = world.rows()
-    assert head == FeatureRow(id="c-1", time=HOUR, cleared=())
+    assert head == FeatureRow(id="c-1", time=HOUR, cleared=(), flags=())
     assert features == [41.0, 2.0, 1.0, 3.0]
     [record] = world.system.broker.records("penstock.churn.features")
     assert (record.key, record.partition) == (b"c-1", partition_of(b"c-1", 3))

@@ -168,6 +168,7 @@ def summary(
         scored=(),
         answered=(),
         time_blocks=tuple(time_blocks([row.outcome() for row in rows], length, classes=len(of.classes))),
+        taken=(),
     )
     return replace(made, **fields)
 

@@ -381,6 +381,7 @@ def test_a_dead_letter_is_the_record_as_it_came_with_why_and_whence(world: World
         source=Source(topic="in", partition=0, offset=1),
         timestamp=2,
         retry="penstock dlq retry letters.in --origin in/0/1",
+        attempts=0,
     )
     connect = {name: value for name, value in letter.headers if name.startswith("__connect.errors.")}
     assert connect == {

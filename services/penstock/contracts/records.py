@@ -376,6 +376,29 @@ class DeadLetter:
     """of the refused record"""
     retry: str
     """the command that retries it; empty where the letter does not hold the record"""
+    attempts: int
+    """how often the record had been retried before it was refused this time"""
+
+
+class LetterAction(StrEnum):
+    """What was done with a dead letter: sent back to where it came from, or given up."""
+
+    RETRIED = "RETRIED"
+    DROPPED = "DROPPED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterMarked:
+    """What an operator did with a dead letter, which stays where it is."""
+
+    letter: Source
+    """where the letter stands"""
+    action: LetterAction
+    by: str
+    at: int
+    """by the clock of who did it"""
+    reason: str
+    """why, in the operator's words; may be empty"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -447,6 +470,8 @@ class FeatureRow:
     """event time"""
     cleared: tuple[int, ...]
     """indices of features set missing because their value was out of range"""
+    flags: tuple[str, ...]
+    """rules that the event broke and that only mark it, as `field:rule`"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1031,6 +1056,37 @@ class QualityMeasured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RuleCount:
+    """How often one rule of validation was broken."""
+
+    field: str
+    """'' where the rule is about the whole record"""
+    rule: str
+    """required, type, range, values, pattern, freshness, or why a record could not be read"""
+    action: str
+    """dead_letter, set_missing, or flag"""
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordsTaken:
+    """What one transaction of intake made of the records of one producers' topic: differences only."""
+
+    topic: str
+    """the producers'"""
+    events: bool
+    """events, or labels"""
+    seen: int
+    """records read"""
+    taken: int
+    """feature rows or labels they became"""
+    duplicates: int
+    """events whose id was seen within the window, and that became nothing"""
+    rules: tuple[RuleCount, ...]
+    """those that were broken"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """A version a replica cannot serve, and why."""
 
@@ -1326,6 +1382,8 @@ class Summary:
     scored: tuple[Scored, ...]
     answered: tuple[Answered, ...]
     time_blocks: tuple[TimeBlock, ...]
+    taken: tuple[RecordsTaken, ...]
+    """data quality: what intake made of producers' records"""
 
 
 class VersionStage(StrEnum):

@@ -173,6 +173,7 @@ class SummariseTask(CatalogTask):
             scored=tuple(sums.scored(heads, histogram=pipeline.task != "regression")),
             answered=tuple(sums.answered(heads)),
             time_blocks=tuple(sums.time_blocks(batch.outcomes, length, classes=len(pipeline.classes))),
+            taken=(),
         )
         return summary, after
 

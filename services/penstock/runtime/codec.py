@@ -46,7 +46,7 @@ class RowCodec(Generic[Row]):
     """Heads and matrix of one row schema.
 
     >>> rows = Codec().rows(records.FeatureRow, "churn", "00ff", ["age", "plan"])
-    >>> head = records.FeatureRow(id="a", time=0, cleared=())
+    >>> head = records.FeatureRow(id="a", time=0, cleared=(), flags=())
     >>> [payload] = rows.encode([head], np.array([[41.0, np.nan]]))
     >>> rows.head(payload) == head, rows.matrix([payload])
     (True, array([[41., nan]]))

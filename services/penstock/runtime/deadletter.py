@@ -50,6 +50,7 @@ def letter(refused: Refused, *, service: str, topic: str, codec: Codec) -> Messa
         source=Source(topic=record.topic, partition=record.partition, offset=record.offset),
         timestamp=record.timestamp,
         retry=f"penstock dlq retry {topic} --origin {origin}" if carried else "",
+        attempts=0,
     )
     connect = {
         "topic": record.topic,

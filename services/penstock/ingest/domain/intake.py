@@ -61,7 +61,8 @@ def take_events(pipeline: Pipeline, events: Sequence[Fields], written: Sequence[
     refused = {**vectors.invalid, **refused}
     valid = [place for place in range(len(events)) if place not in refused]
     heads = [
-        FeatureRow(id=ids[place], time=int(times[place]), cleared=vectors.cleared[place]) for place in valid
+        FeatureRow(id=ids[place], time=int(times[place]), cleared=vectors.cleared[place], flags=())
+        for place in valid
     ]
     return Intake(heads=heads, matrix=vectors.matrix[valid], refused=refused)
 
