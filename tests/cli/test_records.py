@@ -15,7 +15,7 @@ from penstock.cli.apply import apply
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.recordfile import read
 from penstock.contracts.records import FeatureRow, JoinAdvanced, Label
-from penstock.ingest.domain.intake import take_events, take_label
+from penstock.ingest.domain.intake import event_paths, label_paths, take_events, take_labels
 from penstock.kernel.pipeline import Pipeline
 from penstock.runtime.avro import Schema
 from penstock.runtime.broker import Message, Topic, TopicPartition
@@ -117,9 +117,10 @@ def test_csv_cells_are_what_the_applied_pipeline_says(broker: MemoryBroker, tmp_
     }
     assert label == {"id": "007", "at": 1357016400000, "survived": False}
     now = 1357016400000
-    taken = take_events(TITANIC, [event], [now])
+    taken = take_events(TITANIC, {path: [event[path]] for path in event_paths(TITANIC)}, [now])
     assert (taken.refused, taken.matrix.tolist()) == ({}, [[3.0, 1.0, 72.0, 5.0]])
-    assert take_label(TITANIC, label, now).label == 0.0
+    labelled = take_labels(TITANIC, {path: [label[path]] for path in label_paths(TITANIC)}, [now])
+    assert [each.label for each in labelled.labels] == [0.0]
 
 
 def test_csv_cells_are_what_the_schema_says(broker: MemoryBroker, tmp_path: Path) -> None:

@@ -14,9 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from penstock.contracts.records import DeadLetter, FeatureRow, Label
-from penstock.ingest.domain.intake import take_events, take_label
+from penstock.ingest.domain.intake import Intake, event_paths, label_paths, take_events, take_labels
 from penstock.ingest.service import TASKS
-from penstock.kernel.errors import Invalid
 from penstock.kernel.hashing import partition_of
 from penstock.kernel.pipeline import Pipeline
 from penstock.runtime.avro import HEADER as HEADER_BYTES
@@ -235,6 +234,11 @@ FULL = Pipeline.read(
 EVENT = st.fixed_dictionaries({}, optional=dict.fromkeys((*GOOD, "began", "unknown"), JSON))
 
 
+def taken(events: list[dict[str, object]]) -> Intake:
+    columns = {path: [event.get(path) for event in events] for path in event_paths(FULL)}
+    return take_events(FULL, columns, [NOW] * len(events))
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(events=st.lists(EVENT | st.just(GOOD), max_size=6))
 @example(events=[{**GOOD, "age": 1e308}, {**GOOD, "since": -(2**63)}])
@@ -242,13 +246,13 @@ def test_a_row_is_taken_or_refused_and_its_neighbours_are_none_of_its_business(
     events: list[dict[str, object]],
 ) -> None:
     before = copy.deepcopy(events)
-    together = take_events(FULL, events, [NOW] * len(events))
+    together = taken(events)
     assert events == before, "what is taken in stays as it was"
-    assert len(together.heads) + len(together.refused) == len(events)
-    assert together.matrix.shape == (len(together.heads), 6)
+    assert len(together.ids) + len(together.refused) == len(events)
+    assert together.matrix.shape == (len(together.ids), 6)
     assert np.isfinite(together.matrix[:, 3]).all(), "required"
-    alone = [take_events(FULL, [event], [NOW]) for event in events]
-    assert [head for each in alone for head in each.heads] == list(together.heads)
+    alone = [taken([event]) for event in events]
+    assert [head for each in alone for head in each.heads()] == together.heads()
     np.testing.assert_array_equal(
         np.concatenate([np.empty((0, 6)), *(each.matrix for each in alone)]), together.matrix
     )
@@ -259,11 +263,11 @@ def test_a_row_is_taken_or_refused_and_its_neighbours_are_none_of_its_business(
 @settings(max_examples=150, deadline=None)
 @given(fields=st.fixed_dictionaries({}, optional=dict.fromkeys(("event_id", "at", "churned"), JSON)))
 def test_a_label_is_taken_or_refused(fields: dict[str, object]) -> None:
-    try:
-        label = take_label(FULL, fields, NOW)
-    except Invalid as why:
-        assert why.reason  # noqa: PT017 - either way is right
-    else:
+    columns = {path: [fields.get(path)] for path in label_paths(FULL)}
+    labelled = take_labels(FULL, columns, [NOW])
+    assert len(labelled.labels) + len(labelled.refused) == 1
+    assert all(why.reason for why in labelled.refused.values())
+    for label in labelled.labels:
         assert label.label in (0.0, 1.0)
         assert label.id
         assert label.time >= 0

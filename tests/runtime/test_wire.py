@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from penstock.kernel.errors import Invalid
 from penstock.kernel.sources import Format
 from penstock.runtime.avro import LARGEST, Schema
-from penstock.runtime.wire import Wire
+from penstock.runtime.broker import Record
+from penstock.runtime.wire import Columns, Wire
 
 PERSON: dict[str, Any] = {
     "type": "record",
@@ -22,15 +22,28 @@ PERSON: dict[str, Any] = {
 }
 SCHEMA = Schema(json.dumps(PERSON))
 WRITTEN = SCHEMA.header + SCHEMA.write({"id": "a", "born": 1357028100000})
-JSON, AVRO = Wire(Format()), Wire(Format(wire="avro", schema=json.dumps(PERSON)))
+JSON = Wire(Format(), ["id", "deep"])
+AVRO = Wire(Format(wire="avro", schema=json.dumps(PERSON)), ["id", "born"])
+
+
+def read(wire: Wire, *payloads: bytes | None) -> Columns:
+    return wire.read([Record("crm", 0, place, 0, None, payload) for place, payload in enumerate(payloads)])
 
 
 def test_json_is_read_as_it_is() -> None:
-    assert JSON.read(b'{"id": "a", "deep": {"x": [1, null]}}') == {"id": "a", "deep": {"x": [1, None]}}
+    columns = read(JSON, b'{"id": "a", "deep": {"x": [1, null]}, "more": 1}')
+    assert list(columns.rows()) == [{"id": "a", "deep": {"x": [1, None]}}]
 
 
 def test_a_timestamp_stays_a_number() -> None:
-    assert AVRO.read(WRITTEN) == {"id": "a", "born": 1357028100000}
+    assert list(read(AVRO, WRITTEN).rows()) == [{"id": "a", "born": 1357028100000}]
+
+
+def test_what_cannot_be_read_is_told_by_its_place_among_the_others() -> None:
+    columns = read(JSON, b"{", b'{"id": 1}', None, b'{"deep": 2}')
+    assert list(columns.places) == [1, 3]
+    assert {place: why.reason for place, why in columns.refused.items()} == {0: "undecodable", 2: "empty"}
+    assert list(columns.rows()) == [{"id": 1, "deep": None}, {"id": None, "deep": 2}]
 
 
 @pytest.mark.parametrize(
@@ -55,11 +68,12 @@ def test_a_timestamp_stays_a_number() -> None:
     ],
 )
 def test_what_cannot_be_read_says_why(wire: Wire, payload: bytes | None, reason: str, message: str) -> None:
-    with pytest.raises(Invalid, match=message) as invalid:
-        wire.read(payload)
-    assert invalid.value.reason == reason
+    columns = read(wire, payload)
+    assert (list(columns.places), list(columns.refused)) == ([], [0])
+    assert columns.refused[0].reason == reason
+    assert message in str(columns.refused[0])
 
 
 def test_a_schema_that_is_still_a_file_is_a_mistake_of_the_program() -> None:
     with pytest.raises(ValueError, match="not inline"):
-        Wire(Format(wire="avro", file="person.avsc"))
+        Wire(Format(wire="avro", file="person.avsc"), ())

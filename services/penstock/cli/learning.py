@@ -6,7 +6,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from penstock.cli.exits import Exit, Failure
-from penstock.kernel.errors import Invalid
 from penstock.kernel.mistakes import show
 from penstock.runtime.broker import TopicPartition
 from penstock.runtime.fold import read_range
@@ -63,10 +62,7 @@ def first_rows(pipeline: Pipeline, broker: Broker) -> Iterator[Mapping[str, obje
     ranges = {
         where: (start, min(end, start + each)) for where, (start, end) in broker.ends(partitions).items()
     }
-    wire = Wire(pipeline.events.format)
+    wire = Wire(pipeline.events.format, pipeline.unlearned)
     for batch in read_range(broker, ranges):
-        for record in batch:
-            try:
-                yield wire.read(record.value)
-            except Invalid:
-                continue  # it will be a dead letter, with its reason, once the pipeline runs
+        # What is refused will be a dead letter, with its reason, once the pipeline runs.
+        yield from wire.read(batch).rows()

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from penstock.contracts.records import FeatureRow
-from penstock.ingest.domain.intake import take_events, take_label
-from penstock.kernel.errors import Invalid
+from penstock.ingest.domain.intake import event_paths, label_paths, take_events, take_labels
 from penstock.kernel.pipeline import Pipeline
 from penstock.runtime.broker import Message, Polled, Record
 from penstock.runtime.catalog import Catalog
@@ -65,36 +64,27 @@ class IntakeTask(CatalogTask):
     def _events(
         self, source: _Source, records: list[Record], messages: list[Message], refused: list[Refused]
     ) -> None:
-        decoded, events = [], []
-        for record in records:
-            try:
-                events.append(source.wire.read(record.value))
-                decoded.append(record)
-            except Invalid as why:
-                refused.append(Refused(record, why))
-        intake = take_events(source.pipeline, events, [record.timestamp for record in decoded])
-        refused += [Refused(decoded[place], why, "validate") for place, why in intake.refused.items()]
+        columns = source.wire.read(records)
+        taken = [records[place] for place in columns.places]
+        intake = take_events(source.pipeline, columns.values, [record.timestamp for record in taken])
+        refused += [Refused(records[place], why) for place, why in columns.refused.items()]
+        refused += [Refused(taken[place], why, "validate") for place, why in intake.refused.items()]
         topic = self.names.of("features", source.pipeline.name)
-        payloads = source.rows.encode(intake.heads, intake.matrix)
+        payloads = source.rows.encode(intake.heads(), intake.matrix)
         messages += [
-            Message(topic, payload, head.id.encode())
-            for head, payload in zip(intake.heads, payloads, strict=True)
+            Message(topic, payload, name.encode()) for name, payload in zip(intake.ids, payloads, strict=True)
         ]
 
     def _labels(
         self, source: _Source, records: list[Record], messages: list[Message], refused: list[Refused]
     ) -> None:
+        columns = source.wire.read(records)
+        taken = [records[place] for place in columns.places]
+        intake = take_labels(source.pipeline, columns.values, [record.timestamp for record in taken])
+        refused += [Refused(records[place], why) for place, why in columns.refused.items()]
+        refused += [Refused(taken[place], why, "validate") for place, why in intake.refused.items()]
         topic = self.names.of("labels", source.pipeline.name)
-        for record in records:
-            stage = "decode"
-            try:
-                fields = source.wire.read(record.value)
-                stage = "validate"
-                label = take_label(source.pipeline, fields, record.timestamp)
-            except Invalid as why:
-                refused.append(Refused(record, why, stage))
-            else:
-                messages.append(Message(topic, self.codec.encode(label), label.id.encode()))
+        messages += [Message(topic, self.codec.encode(label), label.id.encode()) for label in intake.labels]
 
     def _compile(self) -> dict[str, list[_Source]]:
         sources: defaultdict[str, list[_Source]] = defaultdict(list)
@@ -103,7 +93,7 @@ class IntakeTask(CatalogTask):
                 FeatureRow, pipeline.name, pipeline.features_digest, pipeline.feature_names
             )
             for origin, events in ((pipeline.events, True), (pipeline.labels, False)):
-                sources[origin.topic].append(
-                    _Source(pipeline=pipeline, wire=Wire(origin.format), events=events, rows=rows)
-                )
+                paths = event_paths(pipeline) if events else label_paths(pipeline)
+                wire = Wire(origin.format, paths)
+                sources[origin.topic].append(_Source(pipeline=pipeline, wire=wire, events=events, rows=rows))
         return dict(sources)

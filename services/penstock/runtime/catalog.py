@@ -150,7 +150,7 @@ def read_applied(codec: Codec, record: Record) -> Pipeline:
         raise Invalid(f"expected a PipelineApplied, got a {type(applied).__name__}", reason="unexpected")
     pipeline = read_spec(applied.pipeline, applied.spec)
     for source in (pipeline.events, pipeline.labels):
-        Wire(source.format)
+        Wire(source.format, ())
     return pipeline
 
 

@@ -32,8 +32,7 @@ class Gatherer:
     def __init__(self, broker: Broker, names: Names, pipeline: Pipeline) -> None:
         self._broker = broker
         self._catalog = Catalog(broker, names)
-        self._wire = Wire(pipeline.events.format)
-        self._id = pipeline.events.id
+        self._wire = Wire(pipeline.events.format, [pipeline.events.id])
         self._positions: dict[TopicPartition, int] = {}
         self.seen = Seen(horizon=pipeline.labels.horizon)
         name = pipeline.name
@@ -69,7 +68,8 @@ class Gatherer:
         return self.seen
 
     def _event(self, record: Record) -> None:
-        self.seen.events.add(str(self._wire.read(record.value)[self._id]))
+        for fields in self._wire.read([record]).rows():
+            self.seen.events.update(map(str, fields.values()))
 
     def _features(self, record: Record) -> None:
         match self._decoded(record):

@@ -1,0 +1,8 @@
+"""What producers write on their own topics, taken in by columns: a list of values for each field asked for."""
+
+from __future__ import annotations
+
+from penstock.runtime.wire.columns import Columns
+from penstock.runtime.wire.reading import Wire
+
+__all__ = ["Columns", "Wire"]
