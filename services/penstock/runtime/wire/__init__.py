@@ -1,4 +1,4 @@
-"""What producers write on their own topics, taken in by columns: a list of values for each field asked for."""
+"""What producers write on their own topics, taken in by columns: a list of values for each field asked."""
 
 from __future__ import annotations
 
