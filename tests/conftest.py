@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
 
 # Where `python -m tests.run` has a broker running for all its workers.
 GIVEN = "PENSTOCK_TEST_BROKER"
+
+
+def pytest_configure() -> None:
+    """Processes that tests start are told to stop by SIGINT too.
+
+    A shell has what it starts in the background ignore that signal, and whatever is started from there.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
