@@ -93,9 +93,22 @@ def _enum(schema: Schema) -> str:
     return f"class {schema['name']}(StrEnum):\n{_docstring(schema['doc'], '    ')}\n{symbols}"
 
 
+def _default(field: Schema) -> str:
+    """What a field is where nobody says: what a reader of older records gets for it, too."""
+    if "default" not in field:
+        return ""
+    match field["default"]:
+        case []:
+            return " = ()"
+        case {}:
+            return " = field(default_factory=dict)"
+        case value:
+            return f" = {value!r}"
+
+
 def _record(schema: Schema) -> str:
     fields = schema["fields"][:-1] if is_row(schema) else schema["fields"]
-    lines = [f"    {field['name']}: {annotation(field['type'])}\n" for field in fields]
+    lines = [f"    {field['name']}: {annotation(field['type'])}{_default(field)}\n" for field in fields]
     for position, field in enumerate(fields):
         if "doc" in field:
             lines[position] += _docstring(field["doc"], "    ")
@@ -125,7 +138,7 @@ def records(schemas: dict[str, Schema]) -> str:
     ]
     imports = (
         "from __future__ import annotations\n\nfrom collections.abc import Mapping\n"
-        "from dataclasses import dataclass\nfrom enum import StrEnum\n"
+        "from dataclasses import dataclass, field\nfrom enum import StrEnum\n"
     )
     return _HEAD + imports + "\n\n" + "\n\n".join(bodies)
 

@@ -86,7 +86,13 @@ def topics() -> str:
     )
 
 
-_FORMATS: Final = {"schema": "Avro schemas", "bytes": "bytes", "dead_letter": "as they came"}
+_FORMATS: Final = {
+    "schema": "Avro schemas",
+    "bytes": "bytes",
+    "dead_letter": "as they came",
+    "request": "ModelInferRequest",
+    "reply": "ModelInferResponse",
+}
 
 
 def _kept(topic: Topic) -> str:

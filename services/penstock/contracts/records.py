@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -63,6 +63,7 @@ class Role(StrEnum):
 
     CHAMPION = "CHAMPION"
     CANARY = "CANARY"
+    SPLIT = "SPLIT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,12 @@ class Route:
     salt: str
     """deals the ids"""
     shadows: tuple[int, ...]
+    split: int | None = None
+    """the version that an operator gives a long-lived share, of an A/B test say"""
+    split_share: float = 0.0
+    """of the ids that it answers; champion and canary share the others"""
+    split_salt: str = ""
+    """deals the ids to it"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,7 +383,7 @@ class DeadLetter:
     """of the refused record"""
     retry: str
     """the command that retries it; empty where the letter does not hold the record"""
-    attempts: int
+    attempts: int = 0
     """how often the record had been retried before it was refused this time"""
 
 
@@ -470,7 +477,7 @@ class FeatureRow:
     """event time"""
     cleared: tuple[int, ...]
     """indices of features set missing because their value was out of range"""
-    flags: tuple[str, ...]
+    flags: tuple[str, ...] = ()
     """rules that the event broke and that only mark it, as `field:rule`"""
 
 
@@ -972,6 +979,12 @@ class Prediction:
     error: str | None
     cleared: tuple[int, ...]
     """as in FeatureRow"""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """what a client passed beside its tensors, as text"""
+    attributions: tuple[float, ...] = ()
+    """where it was explained: for each output the contribution of every feature of the answering version,
+    in the order of `features`, then the base value; on the scale of the model's raw score
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1257,6 +1270,12 @@ class RouteChanged:
     salt: str
     """deals the ids"""
     shadows: tuple[int, ...]
+    split: int | None = None
+    """the version that an operator gives a long-lived share, of an A/B test say"""
+    split_share: float = 0.0
+    """of the ids that it answers; champion and canary share the others"""
+    split_salt: str = ""
+    """deals the ids to it"""
     decision: str
     """id of the decision; empty where version 0 became the champion"""
     causes: tuple[Source, ...]
@@ -1329,6 +1348,23 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SplitTraffic:
+    """Command: let a version answer a share of the ids until told otherwise, or end that."""
+
+    id: str
+    pipeline: str
+    time: int
+    """processing time of the operator"""
+    operator: str
+    """who asks"""
+    reason: str
+    version: int | None
+    """null ends the split"""
+    share: float
+    """of the ids, between 0 and 1"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimeBlock:
     """Outcomes of one block of event time, or the part of them that one transaction saw."""
 
@@ -1382,8 +1418,34 @@ class Summary:
     scored: tuple[Scored, ...]
     answered: tuple[Answered, ...]
     time_blocks: tuple[TimeBlock, ...]
-    taken: tuple[RecordsTaken, ...]
+    taken: tuple[RecordsTaken, ...] = ()
     """data quality: what intake made of producers' records"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficSplit:
+    """Decision: a version answers a long-lived share of the ids, or no longer does."""
+
+    id: str
+    """follows from the fact that caused it"""
+    pipeline: str
+    time: int
+    """processing time of the fact that caused it"""
+    event_time: int | None
+    """how far the pipeline was judged then; null before anything was"""
+    policy: str
+    """digest of the policy it follows"""
+    previous: str
+    """sha256 of the pipeline's decision before this one; empty for the first"""
+    causes: tuple[Source, ...]
+    """the records that led to it, the last one first"""
+    version: int | None
+    """null where the split ended"""
+    lane: str
+    route: Route
+    numbers: Mapping[str, float]
+    """what was compared"""
+    reason: str
 
 
 class VersionStage(StrEnum):
