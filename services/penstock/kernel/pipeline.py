@@ -12,14 +12,16 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, ConfigDict
 
-from penstock.kernel.kinds import Category, Feature, learned, read_kind
+from penstock.kernel.kinds import Category, Feature, learned
 from penstock.kernel.mistakes import Mistake, Mistakes, Wrong, adapter, in_order, peek, read, show
 from penstock.kernel.names import Name, feature_name
 from penstock.kernel.names import name as lane_name
 from penstock.kernel.policy import OBJECTIVES, Lane, Policy, Task, default_lanes
+from penstock.kernel.readkind import read_kind
 from penstock.kernel.rules import entries, rules
 from penstock.kernel.sources import Events, Labels, canonical_json
 from penstock.kernel.units import Text
+from penstock.kernel.validity import meaning
 
 _STRICT: Final = ConfigDict(extra="forbid")
 
@@ -148,13 +150,13 @@ class Pipeline:
     def features_digest(self) -> str:
         """16 hex digits naming what the feature vector means: names, kinds, ranges, categories, all in order.
 
-        `required` is not in it: it says which rows there are, not what stands in them.
+        `required`, and rules that refuse or flag, are not in it: they say which rows there are and what is
+        told of them, not what stands in them.
         """
-        meaning = [
-            [feature.name, replace(feature, kind=replace(feature.kind, required=False)).raw()]
-            for feature in self.features
+        meanings = [
+            [feature.name, replace(feature, kind=meaning(feature.kind)).raw()] for feature in self.features
         ]
-        return hashlib.sha256(canonical_json(meaning)).hexdigest()[:16]
+        return hashlib.sha256(canonical_json(meanings)).hexdigest()[:16]
 
     @property
     def unlearned(self) -> tuple[str, ...]:

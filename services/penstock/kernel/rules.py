@@ -6,10 +6,11 @@ The rules look at the raw mapping, so that what they find is told together with 
 from collections.abc import Mapping
 from typing import Final, get_args
 
-from penstock.kernel.kinds import Boolean, Category, Feature, Number, TimePart, read_kind
+from penstock.kernel.kinds import Boolean, Category, Feature, Number, TimePart
 from penstock.kernel.mistakes import Mistake, Path, either, nearest, peek, show
 from penstock.kernel.names import is_feature_name
 from penstock.kernel.policy import OBJECTIVES, Objective
+from penstock.kernel.readkind import read_kind
 
 
 def entries(raw: object, path: Path, mistakes: list[Mistake]) -> list[tuple[object, object, Path]]:
