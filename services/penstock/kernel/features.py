@@ -1,29 +1,21 @@
 """The feature vector: what a model is shown of an event. Intake and gRPC code it by this one function.
 
-Columns are coded at once where every value has the type it should; only a column with an offender is gone
-through value by value. A row's fault is its own: its neighbours are coded as if it were not there.
+A row's fault is its own: its neighbours are coded as if it were not there.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from types import NoneType
-from typing import Final
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.kernel.coding import NAN, Broken, FloatArray, Mask, Values, code
 from penstock.kernel.errors import Invalid
-from penstock.kernel.kinds import Boolean, Category, Feature, Number, TimePart
-from penstock.kernel.mistakes import show
-from penstock.kernel.numbers import as_number
-from penstock.kernel.times import event_time_ms, local_ms, part_of
+from penstock.kernel.kinds import Category, Feature, TimePart
 
-FloatArray = NDArray[np.float64]
-Values = Sequence[object] | NDArray[np.generic]
-NAN: Final = math.nan
+__all__ = ["FloatArray", "Values", "Vectors", "vectorise", "vectorise_columns"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,24 +24,17 @@ class Vectors:
 
     Args:
         matrix: shape (rows, features), float32-representable, NaN = missing; all NaN where invalid.
-        cleared: per row, the features set missing because the value was out of range or infinite.
+        cleared: per row, the features set missing because the value broke a rule, a range say.
         unseen: per row, the features whose category is not in the list.
         invalid: why a row can never be processed, by its place in the batch.
+        broken: rules that were broken, invalid rows among them, and what became of the values.
     """
 
     matrix: FloatArray
     cleared: tuple[tuple[int, ...], ...]
     unseen: tuple[tuple[int, ...], ...]
     invalid: dict[int, Invalid]
-
-
-@dataclass(slots=True, kw_only=True)
-class _Column:
-    """One feature of the batch: codes, and what to say about some of the rows."""
-
-    codes: FloatArray
-    wrong: dict[int, Invalid] = field(default_factory=dict)
-    cleared: NDArray[np.bool_] | None = None
+    broken: tuple[Broken, ...] = ()
 
 
 def vectorise(
@@ -91,138 +76,44 @@ def vectorise_columns(
         times: the events' own times, milliseconds since 1970, shape (rows,).
     """
     matrix = np.full((len(times), len(features)), NAN)
-    cleared = np.zeros(matrix.shape, dtype=np.bool_)
-    unseen = np.zeros(matrix.shape, dtype=np.bool_)
+    cleared: list[tuple[int, Mask]] = []
+    unseen: list[tuple[int, Mask]] = []
     invalid: dict[int, Invalid] = {}
+    broken: list[Broken] = []
     for index, feature in enumerate(features):
         values = columns.get(feature.field)
-        if values is None and not _at_event_time(feature):
-            values = [None] * len(times)
-        column = _code(feature, values if values is not None else [], times)
+        if values is None:
+            values = [] if _at_event_time(feature) else [None] * len(times)
+        column = code(feature, values, times)
         matrix[:, index] = column.codes
-        if column.cleared is not None:
-            cleared[:, index] = column.cleared
-        if isinstance(feature.kind, Category):
-            unseen[:, index] = column.codes == 0
-        if feature.kind.required:
-            _demand(feature, column)
+        if (lost := column.cleared()) is not None:
+            cleared.append((index, lost))
+        if isinstance(feature.kind, Category) and (strange := column.codes == 0).any():
+            unseen.append((index, strange))
         for row, why in column.wrong.items():
             invalid.setdefault(row, why)
-    if invalid:
-        bad = list(invalid)
-        matrix[bad], cleared[bad], unseen[bad] = NAN, False, False
-    return Vectors(matrix=matrix, cleared=_places(cleared), unseen=_places(unseen), invalid=invalid)
+        broken += column.broken
+    bad = list(invalid)
+    matrix[bad] = NAN
+    return Vectors(
+        matrix=matrix,
+        cleared=_places(cleared, len(times), bad),
+        unseen=_places(unseen, len(times), bad),
+        invalid=invalid,
+        broken=tuple(broken),
+    )
 
 
 def _at_event_time(feature: Feature) -> bool:
     return isinstance(feature.kind, TimePart) and feature.kind.at_event_time
 
 
-def _places(mask: NDArray[np.bool_]) -> tuple[tuple[int, ...], ...]:
-    """Per row, the columns that are set."""
-    places: list[tuple[int, ...]] = [()] * len(mask)
-    for row in np.flatnonzero(mask.any(axis=1)).tolist():
-        places[row] = tuple(np.flatnonzero(mask[row]).tolist())
+def _places(found: Sequence[tuple[int, Mask]], rows: int, bad: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """Per row, the columns that are set; none where the row is bad."""
+    places: list[tuple[int, ...]] = [()] * rows
+    for index, mask in found:
+        for row in np.flatnonzero(mask).tolist():
+            places[row] += (index,)
+    for row in bad if found else ():
+        places[row] = ()
     return tuple(places)
-
-
-def _code(feature: Feature, values: Values, times: NDArray[np.int64]) -> _Column:
-    match feature.kind:
-        case Number():
-            return _range(feature.kind, _numbers(feature.name, values))
-        case Category():
-            return _categories(feature.name, feature.kind, values)
-        case Boolean():
-            return _booleans(feature.name, values)
-        case TimePart():
-            return _time_part(feature.kind, values, times)
-
-
-def _demand(feature: Feature, column: _Column) -> None:
-    """A required value that is missing makes the row invalid."""
-    for row in np.flatnonzero(np.isnan(column.codes)).tolist():
-        found = "out_of_range" if column.cleared is not None and column.cleared[row] else "missing"
-        message = f"feature {feature.name!r} is required, and {found.replace('_', ' ')}"
-        column.wrong.setdefault(row, Invalid(message, field=feature.field, reason=found))
-
-
-def _wrong(name: str, value: object, expected: str) -> Invalid:
-    return Invalid(f"feature {name!r} is {show(value)}, expected {expected}", field=name, reason="wrong_type")
-
-
-def _numbers(name: str, values: Values) -> _Column:
-    if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
-        return _Column(codes=values.astype(np.float64))
-    values = values.tolist() if isinstance(values, np.ndarray) else values
-    if set(map(type, values)) <= {float, int, NoneType}:
-        try:
-            return _Column(codes=np.array(values, dtype=np.float64))
-        except OverflowError:  # a whole number beyond any double
-            pass
-    column = _Column(codes=np.full(len(values), NAN))
-    for row, value in enumerate(values):
-        number = as_number(value)
-        if number is not None:
-            column.codes[row] = number
-        elif value is not None:
-            column.wrong[row] = _wrong(name, value, "a number")
-    return column
-
-
-def _range(kind: Number, column: _Column) -> _Column:
-    """Round to float32; what is out of range or infinite becomes missing."""
-    with np.errstate(over="ignore"):
-        codes = column.codes.astype(np.float32)
-    cleared = np.isinf(codes)
-    if kind.min is not None:
-        cleared |= column.codes < kind.min
-    if kind.max is not None:
-        cleared |= column.codes > kind.max
-    codes[cleared] = NAN
-    return _Column(codes=codes.astype(np.float64), wrong=column.wrong, cleared=cleared)
-
-
-def _categories(name: str, kind: Category, values: Values) -> _Column:
-    if kind.values is None:
-        raise ValueError(f"the categories of feature {name!r} are not learned yet")
-    values = values.tolist() if isinstance(values, np.ndarray) else values
-    codes: dict[object, float] = {word: index + 1.0 for index, word in enumerate(kind.values)}
-    codes[None] = NAN
-    if set(map(type, values)) <= {str, NoneType}:
-        return _Column(codes=np.array([codes.get(value, 0.0) for value in values], dtype=np.float64))
-    column = _Column(codes=np.full(len(values), NAN))
-    for row, value in enumerate(values):
-        if value is None or isinstance(value, str):
-            column.codes[row] = codes.get(value, 0.0)
-        else:
-            column.wrong[row] = _wrong(name, value, "text")
-    return column
-
-
-def _booleans(name: str, values: Values) -> _Column:
-    values = values.tolist() if isinstance(values, np.ndarray) else values
-    if set(map(type, values)) <= {bool, NoneType}:
-        return _Column(codes=np.array(values, dtype=np.float64))
-    column = _Column(codes=np.full(len(values), NAN))
-    for row, value in enumerate(values):
-        if isinstance(value, bool):
-            column.codes[row] = value
-        elif value is not None:
-            column.wrong[row] = _wrong(name, value, "true or false")
-    return column
-
-
-def _time_part(kind: TimePart, values: Values, times: NDArray[np.int64]) -> _Column:
-    wrong: dict[int, Invalid] = {}
-    present = np.ones(len(times), dtype=np.bool_)
-    if not kind.at_event_time:
-        times = np.zeros(len(times), dtype=np.int64)
-        for row, value in enumerate(values):
-            try:
-                times[row] = 0 if value is None else event_time_ms(value, field=kind.field)
-            except Invalid as why:
-                wrong[row] = why
-            present[row] = value is not None and row not in wrong
-    codes = part_of(kind.part, local_ms(times + kind.shift, kind.timezone)).astype(np.float64)
-    codes[~present] = NAN
-    return _Column(codes=codes, wrong=wrong)
