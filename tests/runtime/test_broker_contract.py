@@ -463,10 +463,7 @@ def test_a_subscription_may_grow(world: World, prefix: str) -> None:
     consumer.close()
 
 
-def test_members_share_partitions_and_keep_equal_numbers_together(
-    world: World, prefix: str, request: pytest.FixtureRequest
-) -> None:
-    not_in_memory(request, world, "its groups have one member: there is nobody to rebalance with")
+def test_members_share_partitions_and_keep_equal_numbers_together(world: World, prefix: str) -> None:
     left, right = world.topic("left", 4), world.topic("right", 4)
     first = world.broker.consumer(group=prefix + "g", slot="0")
     everything = set(join(first, [left, right]))

@@ -1,8 +1,7 @@
 """A broker in this process: the same log, groups and transactions as Kafka's, without the network.
 
 It ships as part of the product, for tests, scenarios and backtests. It behaves as the contract suite demands,
-transaction markers that take an offset included. Members of one group do not share partitions: a second slot
-in a group is refused rather than done wrongly.
+transaction markers that take an offset and rebalances included.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from penstock.runtime.broker import Aborted, Consumer, Gap, Message, Polled, Position, Record, TopicPartition
 from penstock.runtime.errors import Fenced, Unavailable
+from penstock.runtime.memory.group import Wanted
 from penstock.runtime.memory.log import Transaction
 
 if TYPE_CHECKING:  # the cluster makes its clients
@@ -85,38 +86,49 @@ class MemoryReader:
 
 class MemoryConsumer:
     def __init__(self, broker: MemoryBroker, group: str, slot: str) -> None:
-        self.group, self.slot, self.fenced = group, slot, False
+        self.group, self.slot = group, slot
+        self.generation = 0
+        """Of the group, when this member last got its partitions."""
+        self.fenced = False
+        self.closed = False
         self._broker = broker
         self._cursor = _Cursor(broker)
-        self._wanted: tuple[str, ...] = ()
+        self._topics: tuple[str, ...] = ()
+        self._known = -1
+        self._wanted: Wanted = ()
         self._assigned: frozenset[TopicPartition] = frozenset()
 
     def subscribe(self, topics: Sequence[str]) -> None:
-        self._wanted = tuple(topics)
+        self._topics = tuple(topics)
+        self._known = -1
 
     def poll(self, limit: int, seconds: float, gather: float = 0.0) -> Polled:  # noqa: ARG002 - what is not there will not come by waiting
         self._check()
-        target = frozenset(
-            TopicPartition(topic, partition)
-            for topic in self._wanted
-            for partition in range(self._broker.counts.get(topic, 0))
-        )
-        if target != self._assigned:
-            # Everything goes and comes again, as with Kafka's eager protocol.
-            revoked, self._assigned = self._assigned, target
-            self._cursor.positions, self._cursor.paused = {}, set()
-            return Polled(assigned=target, revoked=revoked)
+        if self._topics and (change := self._rebalance()) is not None:
+            return change
         records, ended, gaps = self._cursor.read(limit)
         return Polled(records=records, ended=ended, gaps=tuple(gaps))
+
+    def _rebalance(self) -> Polled | None:
+        """What the group has to say to this member, if anything."""
+        with self._broker.lock:
+            counts = self._broker.counts
+            if self._known != len(counts):  # topics come and never change
+                self._known = len(counts)
+                self._wanted = tuple((topic, counts.get(topic, 0)) for topic in self._topics)
+            share = self._broker.group(self.group).look(self, self._wanted)
+        if share is not None and share.generation == self.generation:
+            return None
+        # Everything goes, and comes again, as with Kafka's eager protocol.
+        revoked, self._assigned = self._assigned, share.partitions if share else frozenset()
+        self._cursor.positions, self._cursor.paused = {}, set()
+        self.generation = share.generation if share else self.generation
+        return Polled(assigned=self._assigned, revoked=revoked)
 
     @property
     def behind(self) -> bool:
         """Whether there is anything to poll."""
-        return self._cursor.behind
-
-    @property
-    def closed(self) -> bool:
-        return self._broker.members.get(self.group) is not self
+        return self._cursor.behind or bool(self._topics and self._broker.group(self.group).awaits(self))
 
     def assignment(self) -> frozenset[TopicPartition]:
         return self._assigned
@@ -137,9 +149,8 @@ class MemoryConsumer:
         self._cursor.paused.difference_update(partitions)
 
     def close(self) -> None:
-        with self._broker.lock:
-            if self._broker.members.get(self.group) is self:
-                del self._broker.members[self.group]
+        """As a static member: the group keeps its place for the next process in the slot."""
+        self.closed = True
 
     def _check(self) -> None:
         self._broker.reach()
@@ -166,8 +177,9 @@ class MemoryTransactional:
         self._check()
         if not isinstance(consumer, MemoryConsumer):
             raise TypeError("a consumer of another broker")
-        if consumer.fenced:
-            raise Aborted("the consumer was fenced")
+        with self._broker.lock:
+            if consumer.fenced or not self._broker.group(consumer.group).has(consumer):
+                raise Aborted("the consumer is no longer in its group, or has been left behind by it")
         self._now().offsets.append((consumer.group, dict(offsets)))
 
     def commit(self) -> None:

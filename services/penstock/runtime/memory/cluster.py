@@ -15,6 +15,7 @@ from penstock.runtime.memory.clients import (
     MemoryReader,
     MemoryTransactional,
 )
+from penstock.runtime.memory.group import Group
 from penstock.runtime.memory.log import Entry, Log, Transaction
 
 
@@ -39,7 +40,7 @@ class MemoryBroker:
         self.counts: dict[str, int] = {}
         self.settings: dict[str, dict[str, str]] = {}
         self.groups: dict[str, dict[TopicPartition, Position]] = {}
-        self.members: dict[str, MemoryConsumer] = {}
+        self._members: dict[str, Group] = {}
         self.producers: dict[str, MemoryTransactional] = {}
         self.away = False
         """Set it and every client finds no broker."""
@@ -49,13 +50,9 @@ class MemoryBroker:
     def consumer(self, *, group: str, slot: str) -> MemoryConsumer:
         with self.lock:
             self.reach()
-            holder = self.members.get(group)
-            if holder is not None and holder.slot != slot:
-                raise NotImplementedError("the broker in memory does not share a group's partitions")
-            if holder is not None:
-                holder.fenced = True
-            self.members[group] = MemoryConsumer(self, group, slot)
-            return self.members[group]
+            consumer = MemoryConsumer(self, group, slot)
+            self.group(group).enter(consumer)
+            return consumer
 
     def reader(self, offsets: Mapping[TopicPartition, int]) -> MemoryReader:
         self.reach()
@@ -157,6 +154,15 @@ class MemoryBroker:
             log = self.logs[partition]
             del log.entries[: before - log.start]
             log.start = before
+
+    def lapse(self, group: str, slot: str) -> None:
+        """What its coordinator does to a member that was killed: after a while others get its partitions."""
+        with self.lock:
+            self.group(group).lapse(slot)
+
+    def group(self, name: str) -> Group:
+        """Who is in a group."""
+        return self._members.setdefault(name, Group())
 
     def finish(self, transaction: Transaction, state: str) -> None:
         """End a transaction; its marker takes an offset in each partition it touched."""
