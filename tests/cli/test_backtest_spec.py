@@ -8,7 +8,7 @@ import pytest
 
 from penstock.cli.backtest.spec import read_spec
 from penstock.cli.exits import Failure
-from penstock.kernel.sources import Format
+from penstock.kernel.formats import Format
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from penstock.kernel.sources import Format
+from penstock.kernel.formats import Format
 from penstock.runtime.avro import LARGEST, Schema
 from penstock.runtime.broker import Record
 from penstock.runtime.wire import Columns, Wire

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from penstock.cli.exits import Exit, Failure
 from penstock.kernel.mistakes import show
+from penstock.kernel.paths import dig
 from penstock.runtime.broker import TopicPartition
 from penstock.runtime.fold import read_range
 from penstock.runtime.wire import Wire
@@ -34,11 +35,12 @@ def learn(pipeline: Pipeline, rows: Iterable[Mapping[str, object]], source: str)
         Failure: a feature has no value, one that is no text, or too many.
     """
     found: dict[str, set[str]] = {name: set() for name in pipeline.unlearned}
+    fields = _fields(pipeline)
     count = 0
     for row in islice(rows, FIRST_ROWS):
         count += 1
         for name, words in found.items():
-            value = row.get(name)
+            value = dig(row, fields[name])
             if isinstance(value, str):
                 words.add(value)
             elif value is not None:
@@ -62,7 +64,12 @@ def first_rows(pipeline: Pipeline, broker: Broker) -> Iterator[Mapping[str, obje
     ranges = {
         where: (start, min(end, start + each)) for where, (start, end) in broker.ends(partitions).items()
     }
-    wire = Wire(pipeline.events.format, pipeline.unlearned)
+    wire = Wire(pipeline.events.format, _fields(pipeline).values())
     for batch in read_range(broker, ranges):
         # What is refused will be a dead letter, with its reason, once the pipeline runs.
         yield from wire.read(batch).rows()
+
+
+def _fields(pipeline: Pipeline) -> dict[str, str]:
+    """Where each feature that has no categories yet is read from."""
+    return {each.name: each.field for each in pipeline.features if each.name in pipeline.unlearned}

@@ -20,6 +20,8 @@ from penstock.kernel.units import Flag, Real, SignedDuration, Text
 _STRICT: Final = ConfigDict(extra="forbid")
 FROM_FIRST_ROWS: Final = "from_first_rows"
 Part = Literal["minute_of_day", "hour", "weekday", "day_of_month", "month"]
+From = Annotated[FieldName | None, Field(alias="from")]
+"""The field that a feature is read from, where that has another name than the feature."""
 
 
 def _numbers(raw: tuple[float, ...] | None) -> tuple[float, ...] | None:
@@ -33,6 +35,7 @@ class Number:
     """A number; outside [min, max], or none of `values`, it counts as missing unless `otherwise` differs."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    source: From = None
     min: Real | None = None
     max: Real | None = None
     values: Annotated[tuple[Real, ...] | None, AfterValidator(_numbers)] = None
@@ -72,6 +75,7 @@ class Category:
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    source: From = None
     values: Annotated[tuple[Text, ...] | None, BeforeValidator(_categories)] = None
     pattern: Annotated[str, BeforeValidator(read_pattern)] | None = None
     required: Flag = False
@@ -83,6 +87,7 @@ class Boolean:
     """True or false: 1 or 0."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    source: From = None
     required: Flag = False
     otherwise: AnOtherwise = UNSAID
 
@@ -137,12 +142,14 @@ class Feature:
     @property
     def field(self) -> str:
         """The field of the event that it is read from."""
-        return self.kind.field if isinstance(self.kind, TimePart) else self.name
+        if isinstance(self.kind, TimePart):
+            return self.kind.field
+        return self.kind.source or self.name
 
     def raw(self) -> dict[str, object]:
         """The feature as a pipeline file spells it out."""
         options: dict[str, Any] = adapter(type(self.kind)).dump_python(
-            self.kind, mode="json", exclude_none=True
+            self.kind, mode="json", exclude_none=True, by_alias=True
         )
         if not options["otherwise"]:
             del options["otherwise"]

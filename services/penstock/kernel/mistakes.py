@@ -6,7 +6,7 @@ the file's own words here, and nowhere else.
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import Field, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -236,9 +236,15 @@ def _at(kind: Any, loc: Sequence[str | int]) -> Any:
         if isinstance(part, int):
             kind = get_args(bare)[0]
         else:
-            kind = next(field.type for field in fields(bare) if field.name == part)
+            kind = next(field.type for field in fields(bare) if _key(field) == part)
     return _bare(kind)
 
 
 def _keys(kind: Any) -> list[str]:
-    return [field.name for field in fields(kind)] if is_dataclass(kind) else []
+    return [_key(field) for field in fields(kind)] if is_dataclass(kind) else []
+
+
+def _key(field: Field[Any]) -> str:
+    """What a file calls a field: its name, unless that is one of Python's own words."""
+    notes = get_args(field.type)[1:] if get_origin(field.type) is Annotated else ()
+    return next((alias for note in notes if (alias := getattr(note, "alias", None))), field.name)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, ConfigDict
 
+from penstock.kernel.canonical import canonical_json
 from penstock.kernel.kinds import Category, Feature, learned
 from penstock.kernel.mistakes import Mistake, Mistakes, Wrong, adapter, in_order, peek, read, show
 from penstock.kernel.names import Name, feature_name
@@ -19,7 +20,7 @@ from penstock.kernel.names import name as lane_name
 from penstock.kernel.policy import OBJECTIVES, Lane, Policy, Task, default_lanes
 from penstock.kernel.readkind import read_kind
 from penstock.kernel.rules import entries, rules
-from penstock.kernel.sources import Events, Labels, canonical_json
+from penstock.kernel.sources import Events, Labels
 from penstock.kernel.units import Text
 from penstock.kernel.validity import meaning
 

@@ -16,9 +16,9 @@ _PLAIN: Final[dict[str, type[Number | Category | Boolean]]] = {
     "category": Category,
     "boolean": Boolean,
 }
-_BESIDE: Final = ("pattern", "required", "otherwise")
+_BESIDE: Final = ("from", "pattern", "required", "otherwise")
 """What may stand beside the short form of a category."""
-_INSIDE: Final = ("required", "min", "max", "values", "pattern", "otherwise")
+_INSIDE: Final = ("from", "required", "min", "max", "values", "pattern", "otherwise")
 _PARTS: Final[tuple[str, ...]] = get_args(Part)
 _TYPES: Final = (*_PLAIN, *_PARTS)
 _OTHER_WORDS: Final = {

@@ -3,11 +3,13 @@
 The rules look at the raw mapping, so that what they find is told together with everything else that is wrong.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, get_args
 
+from penstock.kernel.avrotypes import AvroType, at, read_type
+from penstock.kernel.formats import ENVELOPE, Format
 from penstock.kernel.kinds import Boolean, Category, Feature, Number, TimePart
-from penstock.kernel.mistakes import Mistake, Path, either, nearest, peek, show
+from penstock.kernel.mistakes import Mistake, Path, Wrong, either, nearest, peek, show
 from penstock.kernel.names import is_feature_name
 from penstock.kernel.policy import OBJECTIVES, Objective
 from penstock.kernel.readkind import read_kind
@@ -62,7 +64,7 @@ def rules(raw: Mapping[str, object]) -> list[Mistake]:
 
 
 def _schema_rules(raw: Mapping[str, object]) -> list[Mistake]:
-    """Every field that is read stands in the Avro schema, where that is inline, with a type that fits."""
+    """Every field that is read stands in an Avro schema, where one is inline, with a type that fits."""
     wanted: list[tuple[str, Path, object, tuple[str, ...]]] = [
         (section, (section, key), peek(raw, section, key), types)
         for section, keys in (("events", ("id", "time")), ("labels", ("id", "time", "value")))
@@ -76,59 +78,63 @@ def _schema_rules(raw: Mapping[str, object]) -> list[Mistake]:
             continue  # told with events.time
         if kind and isinstance(key, str) and is_feature_name(key):
             wanted.append(("events", path, Feature(name=key, kind=kind).field, _FITTING[type(kind)]))
-    found = []
-    for section, path, field, types in wanted:
-        declared = _declared(peek(raw, section, "format", "avro", "schema", "fields"))
-        if not declared or not isinstance(field, str):
-            continue
-        if field not in declared:
-            message = f"the Avro schema of the {section} has no field {field!r}"
-            found.append(Mistake(path, message, nearest(field, declared)))
-        elif not declared[field] & {*types, ""}:
-            message = f"field {field!r} is {' or '.join(sorted(declared[field]))} in the Avro schema"
-            found.append(Mistake(path, f"{message}, expected {either(types)}"))
-    return found
+    declared = {section: _declared(peek(raw, section, "format")) for section in ("events", "labels")}
+    return [
+        mistake
+        for section, path, field, types in wanted
+        if isinstance(field, str) and all(field.split(".")) and not _in_envelope(raw, section, field)
+        for mistake in _misfits(section, declared[section], path, field, types)
+    ]
 
 
-_NUMBERS: Final = ("int", "long", "float", "double")
-_WORDS: Final = ("string", "enum")
+def _in_envelope(raw: Mapping[str, object], section: str, field: str) -> bool:
+    """Whether a field is one of a CloudEvent's own, of which no schema speaks."""
+    inside = isinstance(form := peek(raw, section, "format"), Mapping) and "cloudevents" in form
+    return inside and field.startswith(f"{ENVELOPE}.")
+
+
+def _declared(form: object) -> list[AvroType]:
+    """The records that say what the fields of a topic are; of CloudEvents they are those of the data."""
+    try:
+        read = Format.read(form)
+    except Wrong:
+        return []  # told by whoever reads the format
+    return [] if read.files else [read_type(each) for each in read.described]
+
+
+def _misfits(
+    section: str, records: Sequence[AvroType], path: Path, field: str, types: Sequence[str]
+) -> Iterator[Mistake]:
+    """What one of the records, if several, has to say against a field."""
+    names = field.split(".")
+    if not records:
+        return
+    found = {each.word for record in records for each in at(record, names)}
+    if not found:
+        for depth in range(len(names)):
+            known = [name for record in records for each in at(record, names[:depth]) for name in each.fields]
+            if not any(at(record, names[: depth + 1]) for record in records):
+                break
+        message = f"the Avro schema of the {section} has no field {field!r}"
+        meant = nearest(names[depth], known)
+        yield Mistake(path, message, ".".join([*names[:depth], meant]) if meant else "")
+    elif not found & {*types, ""}:
+        message = f"field {field!r} is {either(sorted(found))} in the Avro schema"
+        yield Mistake(path, f"{message}, expected {either(types)}")
+
+
+_CLOCKS: Final = (
+    "timestamp-millis", "timestamp-micros", "timestamp-nanos",
+    "local-timestamp-millis", "local-timestamp-micros", "local-timestamp-nanos", "date",
+)  # fmt: skip
+_NUMBERS: Final = ("int", "long", "float", "double", "decimal")
+_WORDS: Final = ("string", "enum", "uuid")
 _FLAGS: Final = ("boolean",)
-_TIMES: Final = ("long", "string")
-_IDS: Final = ("string", "int", "long")
+_TIMES: Final = ("long", "string", *_CLOCKS)
+_IDS: Final = ("string", "int", "long", "uuid", "decimal", "enum")
 _FITTING: Final[dict[type, tuple[str, ...]]] = {
-    Number: _NUMBERS,
+    Number: (*_NUMBERS, *_CLOCKS, "time-millis", "time-micros"),
     Category: _WORDS,
     Boolean: _FLAGS,
     TimePart: _TIMES,
 }
-
-
-# Their plain numbers and bytes mean something else than they seem to.
-_NOT_PLAIN: Final = ("decimal", "timestamp-micros", "timestamp-nanos", "time-millis", "time-micros", "date")
-
-
-def _declared(fields: object) -> dict[str, set[str]]:
-    """Field → its Avro types, null apart; '' stands for a type that is named elsewhere."""
-    listed = fields if isinstance(fields, list) else []
-    return {
-        name: _types(peek(each, "type")) for each in listed if isinstance(name := peek(each, "name"), str)
-    }
-
-
-def _types(declared: object) -> set[str]:
-    match declared:
-        case list():
-            return set().union(*map(_types, declared)) - {"null"}
-        case {"logicalType": str(logical)} if logical in _NOT_PLAIN:
-            return {logical}
-        case {"type": inner}:
-            return _types(inner)
-        case str() if declared in _PRIMITIVES:
-            return {declared}
-        case _:
-            return {""}
-
-
-_PRIMITIVES: Final = {"null", "boolean", "int", "long", "float", "double", "bytes", "string"} | {
-    "record", "enum", "array", "map", "fixed",
-}  # fmt: skip

@@ -34,8 +34,8 @@ def read_spec(name: str, spec: str) -> Pipeline:
         if isinstance(feature.kind, Category) and feature.kind.values is None:
             raise _invalid(name, f"the categories of {feature.name!r} are not in it")
     for source in (pipeline.events, pipeline.labels):
-        if source.format.wire == "avro" and not source.format.schema:
-            raise _invalid(name, f"the schema {source.format.file!r} is not in it")
+        for file in source.format.files:
+            raise _invalid(name, f"the schema {file!r} is not in it")
     return pipeline
 
 

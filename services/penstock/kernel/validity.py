@@ -55,6 +55,8 @@ def meaning(kind: Kind) -> Kind:
     """
     does = rules_of(kind)
     bare: dict[str, Any] = {"required": False, "otherwise": UNSAID}
+    if not isinstance(kind, TimePart):
+        bare |= {"source": None}  # where a value stands is not what it says
     match kind:
         case Number():
             if does.get("range") != "set_missing":

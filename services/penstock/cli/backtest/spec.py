@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from penstock.cli.specfile import load
+from penstock.kernel.formats import Format
 from penstock.kernel.mistakes import peek
-from penstock.kernel.sources import Format
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from penstock.cli.demo.flights import Flight
+    from penstock.kernel.formats import Format
     from penstock.kernel.pipeline import Pipeline
-    from penstock.kernel.sources import Format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from penstock.kernel.paths import dig
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -41,7 +43,7 @@ class Columns:
             refused: the others.
         """
         fields = list(rows.values())
-        values = {path: [each.get(path) for each in fields] for path in paths}
+        values = {path: _column(fields, path) for path in paths}
         return cls(values=values, places=list(rows), refused=refused)
 
     def rows(self) -> Iterator[dict[str, object]]:
@@ -54,3 +56,9 @@ class Columns:
         plain = [each.tolist() if isinstance(each, np.ndarray) else each for each in self.values.values()]
         for place in range(len(self.places)):
             yield {name: column[place] for name, column in zip(names, plain, strict=True)}
+
+
+def _column(rows: Sequence[Mapping[str, object]], path: str) -> list[object]:
+    if "." not in path:
+        return [each.get(path) for each in rows]
+    return [dig(each, path) for each in rows]

@@ -13,7 +13,7 @@ from penstock.runtime.wire.columns import Columns
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from penstock.kernel.sources import Format
+    from penstock.kernel.formats import Format
     from penstock.runtime.broker import Record
 
 
@@ -27,7 +27,7 @@ class Wire:
     Raises:
         Invalid: the schema is none, or one that is refused.
 
-    >>> from penstock.kernel.sources import Format
+    >>> from penstock.kernel.formats import Format
     >>> from penstock.runtime.broker import Record
     >>> wire = Wire(Format(wire="json"), ["id", "x"])
     >>> columns = wire.read([Record("crm", 0, each, 0, None, b'{"id": "a"}') for each in range(2)])
