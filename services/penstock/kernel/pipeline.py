@@ -17,6 +17,7 @@ from penstock.kernel.kinds import Category, Feature, learned
 from penstock.kernel.mistakes import Mistake, Mistakes, Wrong, adapter, in_order, peek, read, show
 from penstock.kernel.names import Name, feature_name
 from penstock.kernel.names import name as lane_name
+from penstock.kernel.pii import Pii, read_pii, refused_marks, treatment_of
 from penstock.kernel.policy import OBJECTIVES, Lane, Policy, Task, default_lanes
 from penstock.kernel.readkind import read_kind
 from penstock.kernel.rules import entries, rules
@@ -49,6 +50,7 @@ class _Document:
     lanes: object = None
     owner: Text = ""
     classes: Annotated[tuple[Text, ...], AfterValidator(_classes)] = ()
+    pii: object = None
     policy: Policy
 
 
@@ -78,6 +80,7 @@ class Pipeline:
     policy: Policy
     owner: str = ""
     classes: tuple[str, ...] = ()
+    pii: Pii = ()
 
     @classmethod
     def read(cls, raw: Mapping[str, object]) -> "Pipeline":
@@ -90,7 +93,8 @@ class Pipeline:
         document = read(_Document, _with_defaults(raw), (), mistakes)
         features = _read_features(raw, mistakes)
         lanes = _read_lanes(raw, mistakes)
-        mistakes += rules(raw)
+        pii = read_pii(raw.get("pii"), mistakes)
+        mistakes += [*rules(raw), *refused_marks(raw, pii, features)]
         if mistakes or document is None:
             raise Mistakes(in_order(mistakes, raw))
         return cls(
@@ -103,7 +107,19 @@ class Pipeline:
             features=features,
             lanes=lanes,
             policy=document.policy,
+            pii=pii,
         )
+
+    @property
+    def hashes_ids(self) -> bool:
+        """Whether ids are written as hashes: those of events and labels alike, or they would never meet."""
+        return "hash" in {treatment_of(self.pii, source.id) for source in (self.events, self.labels)}
+
+    @property
+    def hashes(self) -> bool:
+        """Whether anything that is written is hashed, for which it takes the key."""
+        fields = [feature.field for feature in self.features]
+        return self.hashes_ids or any(treatment_of(self.pii, field) == "hash" for field in fields)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -123,13 +139,17 @@ class Pipeline:
             "pipeline": self.name,
             "owner": self.owner,
             "task": self.task,
-            "events": adapter(Events).dump_python(self.events, mode="json"),
+            "events": adapter(Events).dump_python(self.events, mode="json", exclude_none=True),
             "labels": adapter(Labels).dump_python(self.labels, mode="json", exclude_none=True),
             "features": [{feature.name: feature.raw()} for feature in self.features],
             "lanes": [lane.raw() for lane in self.lanes],
             "policy": self.policy.raw(),
         }
-        return {**head, "classes": list(self.classes)} if self.classes else head
+        if self.classes:
+            head["classes"] = list(self.classes)
+        if self.pii:
+            head["pii"] = dict(self.pii)
+        return head
 
     def canonical(self) -> bytes:
         """The applied form: one JSON text per pipeline, however its file was written."""

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import ConfigDict
 
+from penstock.kernel.arrivals import AN_HOUR, FRESH, AWindow, Freshness
 from penstock.kernel.formats import JSON, AFormat, schema_files
 from penstock.kernel.mistakes import Mistake, Path, Wrong, peek
 from penstock.kernel.names import FieldName, TopicName
@@ -23,6 +24,8 @@ class Events:
         id: the field that names the event; there is one prediction per id.
         time: the field of its event time.
         format: how the values are written.
+        freshness: how far its time may be from when it was written.
+        duplicates: within what an event with the id of another is that one again, and becomes nothing.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -30,6 +33,8 @@ class Events:
     id: FieldName
     time: FieldName
     format: AFormat = JSON
+    freshness: Freshness = FRESH
+    duplicates: AWindow = AN_HOUR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
