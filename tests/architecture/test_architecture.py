@@ -24,7 +24,7 @@ LARGEST = 400  # lines; beyond that there are two ideas in the file
 HOMES = {
     "confluent_kafka": r"runtime/kafka/.*",
     "aiokafka": r"monitor/faust/.*",
-    "fastavro": r"runtime/avro\.py",
+    "fastavro": r"runtime/avro\w*\.py",
     "faust": r"monitor/faust/.*",
     "grpc": r"inference/.*",
     "grpc_health": r"inference/.*",

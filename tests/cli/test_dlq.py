@@ -1,63 +1,23 @@
-"""`dlq list`, `dlq show` and `dlq retry`, on letters that ingest itself wrote to the in-memory broker."""
+"""`dlq list`, `dlq show` and the retry of one, on letters that ingest itself wrote."""
 
 from __future__ import annotations
 
-import json
 import shlex
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penstock.cli import dlq_list, dlq_retry, dlq_show, main
+from penstock.cli import main
 from penstock.cli.exits import Exit
-from penstock.runtime.broker import Gap, Message, Record, TopicPartition
+from penstock.runtime.broker import Gap, Message, TopicPartition
 from penstock.runtime.codec import Codec
 from penstock.runtime.deadletter import gap_letter
-from tests.scenarios.system import CHURN, System
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from penstock.runtime.broker import Broker
-    from penstock.runtime.settings import Settings
-
-HELD = "penstock.churn.dead-letters.ingest"
-GOOD: dict[str, object] = {"event_id": "a", "at": "2024-05-01T00:00:00Z", "age": 41, "plan": "pro"}
-NOT_JSON = Message("crm.events", b"{oops", b"k\xff", (("tenant", b"north"), ("trace", b"\x00")), 1)
-NO_ID = Message("crm.events", b'{"at": "2024-05-01T00:00:00Z"}', None, (), 0)
+from tests.cli.lettered import HELD, NO_ID, NOT_JSON, lettered, origin_of, output, raw
+from tests.scenarios.system import System
 
 
 @pytest.fixture
 def system(monkeypatch: pytest.MonkeyPatch) -> System:
-    """A good event, one without an id, and one that is not JSON, through intake."""
-    made = System()
-    made.apply(CHURN)
-    for message in (NO_ID, NOT_JSON, Message("crm.events", json.dumps(GOOD).encode())):
-        made.broker.append(message)
-        made.settle()
-
-    @contextmanager
-    def connected(_settings: Settings) -> Iterator[Broker]:
-        yield made.broker
-
-    for module in (dlq_list, dlq_show, dlq_retry):
-        monkeypatch.setattr(module, "connected", connected)
-    return made
-
-
-def output(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
-    assert main(["dlq", *words, "-o", "json"]) == Exit.OK
-    return json.loads(capsys.readouterr().out)
-
-
-def raw(system: System) -> list[Record]:
-    return system.broker.records("crm.events")
-
-
-def origin_of(system: System, message: Message) -> str:
-    [record] = [each for each in raw(system) if each.value == message.value]
-    return f"crm.events/{record.partition}/{record.offset}"
+    return lettered(monkeypatch)
 
 
 @pytest.mark.parametrize("word", [[], ["churn"], ["churn.dead-letters.ingest"], [HELD]])
@@ -113,10 +73,12 @@ def test_the_command_in_a_letter_works_as_written(system: System, capsys: pytest
         program, *words = shlex.split(command)
         assert program == "penstock"
         assert main(words) == Exit.OK
-    again = [Message(each.topic, each.value, each.key, each.headers, each.partition) for each in raw(system)]
+    sent = [Message(each.topic, each.value, each.key, each.headers, each.partition) for each in raw(system)]
     for message in (NO_ID, NOT_JSON):
-        assert again.count(message) == 2, "key, value, headers and partition are the producer's own"
-    assert len(again) == len(before) + 2
+        assert sent.count(message) == 1
+        again = message._replace(headers=(*message.headers, ("penstock.retries", b"1")))
+        assert sent.count(again) == 1, "key, value, headers and partition are the producer's own"
+    assert len(sent) == len(before) + 2
 
 
 def test_a_retry_that_is_refused_again_is_a_letter_of_its_own(
@@ -126,8 +88,11 @@ def test_a_retry_that_is_refused_again_is_a_letter_of_its_own(
     assert main(["dlq", "retry", HELD, "--origin", first]) == Exit.OK
     assert capsys.readouterr().err == "5 bytes sent to crm.events, partition 1\n"
     system.settle()
-    listed = output(capsys, "list", "--reason", "undecodable")
-    assert [each["origin"] == first for each in listed] == [True, False]
+    listed = output(capsys, "list", "--reason", "undecodable", "--state", "all")
+    assert [(each["origin"] == first, each["state"], each["retries"]) for each in listed] == [
+        (True, "retried", 0),
+        (False, "open", 1),
+    ]
 
 
 @pytest.mark.parametrize("verb", ["show", "retry"])
@@ -149,9 +114,8 @@ def test_a_retry_that_is_refused_again_is_a_letter_of_its_own(
             Exit.NOT_FOUND,
             "(did you mean 'churn.dead-letters.ingest'?)",
         ),
-        ([HELD, "--origin", "17"], Exit.USAGE, "'17' is no origin, expected TOPIC/PARTITION/OFFSET"),
+        ([HELD, "--origin", "a/b"], Exit.USAGE, "'a/b' is no origin, expected TOPIC[/PARTITION[/OFFSET]]"),
         ([HELD, "--origin", "crm.events/0/-1"], Exit.USAGE, "'crm.events/0/-1' is no origin"),
-        ([HELD], Exit.USAGE, "the following arguments are required: --origin"),
     ],
 )
 def test_what_is_not_there_is_one_line(  # noqa: PLR0917 - what a case is made of
@@ -174,19 +138,15 @@ def test_a_gap_has_nothing_to_retry(system: System, capsys: pytest.CaptureFixtur
     system.broker.append(gap_letter(gap, service="ingest", topic=HELD, codec=Codec()))
     assert main(["dlq", "retry", HELD, "--origin", "crm.events/1/5"]) == Exit.NOT_FOUND
     assert capsys.readouterr().err == (
-        "nothing to retry: records 5 to 8 are gone: retention removed them unread\n"
+        "nothing to retry: crm.events/1/5: records 5 to 8 are gone: retention removed them unread\n"
     )
 
 
-def test_a_record_too_large_for_its_letter_has_nothing_to_retry(
-    system: System, capsys: pytest.CaptureFixture[str]
-) -> None:
-    system.broker.append(Message("crm.events", b"x" * 1_000_000))
-    system.settle()
-    [letter] = output(capsys, "list", "-n", "1")
-    assert letter["retry"] is None
-    assert main(["dlq", "retry", HELD, "--origin", letter["origin"]]) == Exit.NOT_FOUND
-    assert capsys.readouterr().err.startswith("nothing to retry: ")
+def test_to_show_one_it_has_to_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dlq", "show", HELD]) == Exit.USAGE
+    assert "the following arguments are required: --origin" in capsys.readouterr().err
+    assert main(["dlq", "show", HELD, "--origin", "crm.events/1"]) == Exit.USAGE
+    assert "'crm.events/1' is no place, expected TOPIC/PARTITION/OFFSET" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("count", ["-3", "x", "1.5"])
@@ -205,7 +165,8 @@ def test_a_topic_that_is_gone_is_nowhere_to_retry(
     left = {topic: count for topic, count in system.broker.topics().items() if topic != "crm.events"}
     monkeypatch.setattr(system.broker, "topics", lambda: left)
     assert main(["dlq", "retry", HELD, "--origin", where]) == Exit.NOT_FOUND
-    assert capsys.readouterr().err == f"nowhere to retry: there is no {where.rpartition('/')[0]}\n"
+    missing = where.rpartition("/")[0]
+    assert capsys.readouterr().err == f"nothing to retry: {where}: there is no {missing}\n"
 
 
 def test_what_others_wrote_to_the_topic_is_left_out(

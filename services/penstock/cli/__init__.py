@@ -68,12 +68,17 @@ def _run(words: list[str]) -> int:
     if verb is None:
         return _unknown(words)
     module = load(verb)
-    parser = _Parser(prog=f"penstock {verb.name}", description=module.__doc__, allow_abbrev=False)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    module.add_arguments(parser)
+    parser = _Parser(
+        prog=f"penstock {verb.name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        conflict_handler="resolve",  # a verb that makes a file has a -o of its own
+        allow_abbrev=False,
+    )
     common = parser.add_argument_group("everywhere")
     common.add_argument("-o", "--output", choices=["table", "json"], default="table", help="form of the data")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    module.add_arguments(parser)
     return module.run(parser.parse_args(rest))
 
 

@@ -7,7 +7,6 @@ be done.
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import time
 import uuid
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from penstock.cli.exits import Exit, Failure
 from penstock.cli.numbers import count
 from penstock.cli.output import as_json
 from penstock.cli.telling import reason_of, told
+from penstock.cli.who import add_operator, operator
 from penstock.contracts.records import Alerted, DeadLetter, Source
 from penstock.kernel.errors import Invalid
 from penstock.kernel.hashing import partition_of
@@ -48,7 +48,7 @@ def add_command(parser: argparse.ArgumentParser) -> None:
     """The arguments that every command has."""
     add_pipeline(parser)
     parser.add_argument("--reason", default="", metavar="TEXT", help="why; it stands in the decision")
-    parser.add_argument("--operator", metavar="NAME", help="who asks; else the user of this shell")
+    add_operator(parser)
     parser.add_argument("--no-wait", action="store_true", help="do not wait for the governor's answer")
     parser.add_argument(
         "--timeout", type=count, default=SECONDS, metavar="SECONDS", help="how long to wait (%(default)s)"
@@ -69,7 +69,7 @@ def ask(args: argparse.Namespace, make: Make) -> int:
         catalog.close()
         pipelines = sorted(catalog.pipelines.values(), key=lambda each: each.name)
         pipeline = chosen(pipelines, args.pipeline).name
-        command = make(asked(pipeline, operator=args.operator or _user(), reason=args.reason))
+        command = make(asked(pipeline, operator=operator(args.operator), reason=args.reason))
         inbox = give(broker, catalog, command)
         if args.no_wait:
             _tell(args, inbox, None)
@@ -205,10 +205,3 @@ def _tell(args: argparse.Namespace, inbox: Inbox, begun: int | None) -> None:
             event = entry.event
             if not isinstance(event, Alerted):
                 print(f"{type(event).__name__} {event.id[:PREFIX]}: {told(event)}: {reason_of(event)}")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        raise Failure("nobody knows who asks: give --operator NAME", Exit.USAGE) from None

@@ -1,4 +1,4 @@
-"""Show one dead letter: why it was refused, and the record as it came.
+"""Show one dead letter: why it was refused, what was done about it, and the record as it came.
 
 penstock dlq show churn.dead-letters.ingest --origin crm.events/1/17
 """
@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from penstock.cli.address import add_broker
 from penstock.cli.cluster import connected, settings_of
-from penstock.cli.dlq import Letter, add_letter, find, origin
 from penstock.cli.dlq_list import told
 from penstock.cli.exits import Exit
+from penstock.cli.letters.asking import choose
+from penstock.cli.letters.held import Letter, holders
+from penstock.cli.letters.wanted import Origin, Wanted, exact_origin
 from penstock.cli.output import as_json, emit_object
 from penstock.cli.tail import Decoder
+from penstock.cli.times import iso
 from penstock.runtime.deadletter import original_headers
 
 if TYPE_CHECKING:
@@ -21,15 +24,28 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_letter(parser)
+    parser.add_argument(
+        "topic",
+        metavar="PIPELINE|TOPIC",
+        help="a pipeline, or a dead-letter topic with or without the prefix",
+    )
+    parser.add_argument(
+        "--origin",
+        required=True,
+        type=exact_origin,
+        metavar="TOPIC/PARTITION/OFFSET",
+        help="where the record came from",
+    )
     add_broker(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    where = origin(args.origin)
+    place = args.origin
+    asked = Wanted(origin=Origin(place.topic, place.partition, place.offset))
     settings = settings_of(args)
     with connected(settings) as broker:
-        letter = find(broker, args.topic, where, settings.prefix)
+        topics = holders(args.topic, settings.prefix, broker.topics())
+        letter = choose(broker, topics, settings.prefix, asked)[-1]
         decoder = Decoder(broker, settings.prefix)
         emit_object(described(letter, decoder), args.output)
     return Exit.OK
@@ -39,7 +55,8 @@ def described(letter: Letter, decoder: Decoder) -> dict[str, object]:
     """Everything there is to say."""
     record = letter.record
     return {
-        **told(letter, ""),
+        **told(letter),
+        "written": iso(letter.why.timestamp),
         "key": _text(record.key),
         "value": None if record.value is None else _value(record.value, decoder),
         "bytes": None if record.value is None else len(record.value),

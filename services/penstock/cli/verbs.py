@@ -51,7 +51,9 @@ VERBS: tuple[Verb, ...] = (
     Verb(name="predict", module="predict", group=RECORDS, help="ask the model over gRPC"),
     Verb(name="dlq list", module="dlq_list", group=RECORDS, help="records that could not be processed"),
     Verb(name="dlq show", module="dlq_show", group=RECORDS, help="one of them: why, and how it came"),
-    Verb(name="dlq retry", module="dlq_retry", group=RECORDS, help="send one of them once more"),
+    Verb(name="dlq retry", module="dlq_retry", group=RECORDS, help="send them once more"),
+    Verb(name="dlq drop", module="dlq_drop", group=RECORDS, help="give them up, with a reason"),
+    Verb(name="dlq export", module="dlq_export", group=RECORDS, help="write them to a file"),
     Verb(name="model list", module="model_list", group=MODELS, help="the versions of a pipeline's model"),
     Verb(name="model show", module="model_show", group=MODELS, help="one version: manifest and signature"),
     Verb(

@@ -2,8 +2,8 @@
 
 Key, value and headers stay the record's own, so that a retry sends what the producer sent. Beside them stand
 Kafka Connect's header names, which its tools read, and `penstock.dead_letter`: our reason as an Avro record.
-A record so large that its letter would not fit a topic is not carried, and cannot be retried: the letter says
-where it stands.
+A record so large that its letter would not fit a topic is not carried: the letter says where it stands, and a
+retry reads it there. A record that was retried says how often, and so does its letter.
 """
 
 from __future__ import annotations
@@ -17,19 +17,27 @@ from penstock.runtime.broker import Gap, Message, Record
 from penstock.runtime.codec import Codec
 
 HEADER: Final = "penstock.dead_letter"
+RETRIES: Final = "penstock.retries"
+"""The header of a record that was sent back: how often it was, in digits."""
 _CONNECT: Final = "__connect.errors."
 GAP: Final = "gap"
 """The reason of a letter about records that nobody has read."""
 CARRIED: Final = 900_000
 """Bytes of key, value and headers that a letter has room for: a topic takes a million, ours included."""
+_DIGITS: Final = 9
+"""A count of more is somebody else's header."""
 
 
 class Refused(NamedTuple):
-    """A record that can never be processed, why, and in which stage that was seen."""
+    """A record that can never be processed, why, and in which stage that was seen.
+
+    One with personal data is withheld: its letter says where it stands, and carries nothing of it.
+    """
 
     record: Record
     why: Invalid
     stage: str = "decode"
+    withheld: bool = False
 
 
 class FuseBlown(Exception):  # noqa: N818 - says what happened
@@ -40,7 +48,7 @@ def letter(refused: Refused, *, service: str, topic: str, codec: Codec) -> Messa
     """The dead letter of a record, for the dead-letter topic `topic`."""
     record, why = refused.record, refused.why
     origin = f"{record.topic}/{record.partition}/{record.offset}"
-    carried = why.reason != GAP and _size(record) <= CARRIED
+    carried = why.reason != GAP and not refused.withheld and size(record) <= CARRIED
     reason = DeadLetter(
         service=service,
         stage=refused.stage,
@@ -50,7 +58,7 @@ def letter(refused: Refused, *, service: str, topic: str, codec: Codec) -> Messa
         source=Source(topic=record.topic, partition=record.partition, offset=record.offset),
         timestamp=record.timestamp,
         retry=f"penstock dlq retry {topic} --origin {origin}" if carried else "",
-        attempts=0,
+        attempts=retries_of(record),
     )
     connect = {
         "topic": record.topic,
@@ -71,7 +79,18 @@ def letter(refused: Refused, *, service: str, topic: str, codec: Codec) -> Messa
     return Message(topic, record.value, record.key, headers)
 
 
-def _size(record: Record) -> int:
+def retries_of(record: Record) -> int:
+    """How often a record was sent back; 0 where it does not say so in a number that makes sense.
+
+    >>> retries_of(Record("crm", 0, 0, 0, None, b"", ((RETRIES, b"2"),)))
+    2
+    """
+    said = next((value for name, value in reversed(record.headers) if name == RETRIES), b"")
+    return int(said) if said.isdigit() and len(said) < _DIGITS else 0
+
+
+def size(record: Record) -> int:
+    """Bytes of key, value and headers."""
     headers = sum(len(name) + len(value) for name, value in record.headers)
     return len(record.key or b"") + len(record.value or b"") + headers
 

@@ -1,64 +1,81 @@
-"""Dead letters as an operator sees them: which topics hold them, which are there, which one is meant."""
+"""Dead letters as they lie in their topics: where these are, and what was done about each letter there."""
 
 from __future__ import annotations
 
-import heapq
+from collections import Counter
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 from penstock.cli.exits import Exit, Failure
-from penstock.contracts.records import DeadLetter, Source
+from penstock.cli.letters.marks import Mark, read_marks
+from penstock.cli.output import counted
+from penstock.contracts.records import DeadLetter, LetterAction, Source
 from penstock.contracts.topics import TOPICS
 from penstock.kernel.errors import Invalid
 from penstock.runtime.broker import TopicPartition
 from penstock.runtime.codec import Codec, UnknownSchema
-from penstock.runtime.deadletter import HEADER
+from penstock.runtime.deadletter import GAP, HEADER
 from penstock.runtime.fold import read_range
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from penstock.runtime.broker import Broker, Record
+
+State = Literal["open", "retried", "dropped"]
+_STATES: Final[dict[LetterAction, State]] = {
+    LetterAction.RETRIED: "retried",
+    LetterAction.DROPPED: "dropped",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """A record that was set aside, and why."""
+    """A record that was set aside, why, and the last thing that an operator did about it."""
 
     record: Record
     why: DeadLetter
+    mark: Mark | None = None
+
+    @property
+    def place(self) -> Source:
+        """Where the letter itself stands."""
+        return Source(topic=self.record.topic, partition=self.record.partition, offset=self.record.offset)
 
     @property
     def origin(self) -> str:
-        return origin_text(self.why.source)
+        return place_text(self.why.source)
+
+    @property
+    def state(self) -> State:
+        return "open" if self.mark is None else _STATES[self.mark.event.action]
+
+    @property
+    def carried(self) -> bool:
+        """Whether it holds its record; else that has to be read where it came from."""
+        return bool(self.why.retry)
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody has the record any more: retention was faster than the service."""
+        return self.why.reason == GAP
+
+    @property
+    def command(self) -> str | None:
+        """What retries it; None where nothing can."""
+        if self.lost:
+            return None
+        return self.why.retry or f"penstock dlq retry {self.record.topic} --origin {self.origin}"
 
 
-def add_letter(parser: argparse.ArgumentParser) -> None:
-    """The arguments that name one letter."""
-    parser.add_argument("topic", metavar="TOPIC", help="the dead-letter topic, with or without the prefix")
-    parser.add_argument(
-        "--origin", required=True, metavar="TOPIC/PARTITION/OFFSET", help="where the record came from"
-    )
+def place_text(place: Source) -> str:
+    """A place in the log as it stands on the command line.
 
-
-def origin_text(source: Source) -> str:
-    """A place in the log as it stands on the command line."""
-    return f"{source.topic}/{source.partition}/{source.offset}"
-
-
-def origin(text: str) -> Source:
-    """A place in the log from the command line.
-
-    >>> origin("crm.events/2/17")
-    Source(topic='crm.events', partition=2, offset=17)
+    >>> place_text(Source(topic="crm.events", partition=2, offset=17))
+    'crm.events/2/17'
     """
-    match text.split("/"):
-        case [topic, partition, offset] if topic and partition.isdecimal() and offset.isdecimal():
-            return Source(topic=topic, partition=int(partition), offset=int(offset))
-        case _:
-            raise Failure(f"{text!r} is no origin, expected TOPIC/PARTITION/OFFSET", Exit.USAGE)
+    return f"{place.topic}/{place.partition}/{place.offset}"
 
 
 def holders(word: str | None, prefix: str, there: Iterable[str]) -> list[str]:
@@ -97,8 +114,8 @@ def holders(word: str | None, prefix: str, there: Iterable[str]) -> list[str]:
     raise Failure(f"'{word}' is neither a pipeline nor a dead-letter topic{hint}", Exit.NOT_FOUND)
 
 
-def letters(broker: Broker, topics: Iterable[str], prefix: str) -> Iterator[Letter]:
-    """Every dead letter of these topics, each partition in its order.
+def letters(broker: Broker, topics: Iterable[str], prefix: str) -> list[Letter]:
+    """Every dead letter of these topics, in the order in which they were set aside.
 
     What somebody else wrote there carries no reason of ours and is left out; `penstock tail` shows it.
     """
@@ -107,28 +124,39 @@ def letters(broker: Broker, topics: Iterable[str], prefix: str) -> Iterator[Lett
     for record in _records(broker, [f"{prefix}schemas"], counts):
         if record.value is not None:
             codec.learn(record.value)
+    marks = read_marks(_records(broker, [f"{prefix}dead-letter-marks"], counts), codec)
+    found = []
     for record in _records(broker, topics, counts):
         why = _why(record, codec)
         if why is not None:
-            yield Letter(record=record, why=why)
+            letter = Letter(record=record, why=why)
+            mark = marks.get(letter.place)
+            # A topic that was made anew has other letters at the same places.
+            if mark is not None and mark.stamp >= record.timestamp:
+                letter = Letter(record=record, why=why, mark=mark)
+            found.append(letter)
+    return sorted(found, key=_age)
 
 
-def latest(found: Iterable[Letter], count: int, wanted: Callable[[Letter], bool]) -> list[Letter]:
-    """The newest of those wanted, oldest first."""
-    return heapq.nlargest(count, filter(wanted, found), key=_age)[::-1]
+def by_reason(found: Iterable[Letter]) -> str:
+    """How many of each reason, in words.
 
-
-def find(broker: Broker, word: str, where: Source, prefix: str) -> Letter:
-    """The letter of the record that stood there; the newest, should a topic have been made anew.
-
-    Raises:
-        Failure: with exit code 4 where there is none.
+    >>> by_reason([])
+    'none'
     """
-    topics = holders(word, prefix, broker.topics())
-    found = latest(letters(broker, topics, prefix), 1, lambda letter: letter.why.source == where)
-    if not found:
-        raise Failure(f"no dead letter of {origin_text(where)} on {' or '.join(topics)}", Exit.NOT_FOUND)
-    return found[0]
+    counts = Counter(letter.why.reason for letter in found)
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common()) or "none"
+
+
+def by_state(found: Iterable[Letter]) -> str:
+    """How many of each state, in words: `3 retried and 1 dropped`; empty where there are none."""
+    counts = Counter(letter.state for letter in found)
+    return " and ".join(f"{count:,} {state}" for state, count in counts.most_common())
+
+
+def count_of(found: Iterable[Letter]) -> str:
+    """`1 dead letter`, `12 dead letters`."""
+    return counted(sum(1 for _ in found), "dead letter")
 
 
 def _age(letter: Letter) -> tuple[int, str, int, int]:
