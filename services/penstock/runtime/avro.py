@@ -58,6 +58,10 @@ class Schema:
         self.name = fastavro.schema.fullname(self.raw) if isinstance(self.raw, dict) else str(self.raw)
         self.header = MARK + self.fingerprint
 
+    def expanded(self) -> Any:
+        """The schema with every name of a type replaced by the type; logical types stay."""
+        return fastavro.schema.expand_schema(self.raw)
+
     def write(self, record: Any) -> bytes:
         """The body of a record, without the header."""
         out = io.BytesIO()
