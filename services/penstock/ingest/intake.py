@@ -1,19 +1,30 @@
-"""Intake: producers' topics to `P.features` and `P.labels`. Keeps no state: a record's fate is its own."""
+"""Intake: producers' topics to `P.features` and `P.labels`, and to `P.quality` what became of them.
+
+A record's fate is its own, but for events that come again: the ids of the last ones are remembered, in memory
+alone. What a restart has forgotten becomes a second prediction of its id, of which the join makes nothing.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from penstock.contracts.records import FeatureRow
+from penstock.contracts.records import FeatureRow, RecordsTaken, RuleCount
+from penstock.ingest.domain.counts import refusals, rule_counts
 from penstock.ingest.domain.intake import event_paths, label_paths, take_events, take_labels
+from penstock.ingest.domain.repeats import Repeats
+from penstock.ingest.domain.veil import veiled
+from penstock.kernel.errors import Invalid
+from penstock.kernel.pii import Pii, no_key
 from penstock.kernel.pipeline import Pipeline
-from penstock.runtime.broker import Message, Polled, Record
+from penstock.runtime import logs
+from penstock.runtime.broker import Message, Polled, Position, Record, TopicPartition
 from penstock.runtime.catalog import Catalog
 from penstock.runtime.codec import RowCodec
 from penstock.runtime.deadletter import Refused
 from penstock.runtime.loop import Staged
+from penstock.runtime.settings import WrongSetting
 from penstock.runtime.task import CatalogTask
 from penstock.runtime.wire import Wire
 
@@ -23,24 +34,51 @@ class _Source:
     """A producers' topic as one pipeline reads it."""
 
     pipeline: Pipeline
+    topic: str
     wire: Wire
     events: bool
     rows: RowCodec[FeatureRow]
 
 
 class IntakeTask(CatalogTask):
-    """Raw records become feature rows and labels, or dead letters."""
+    """Raw records become feature rows and labels, dead letters, or nothing where they came before.
+
+    Args:
+        catalog: of the pipelines.
+        key: of the hashes of personal data.
+
+    Raises:
+        WrongSetting: a pipeline asks for hashes, and there is no key.
+    """
 
     name = "intake"
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, *, key: bytes | None = None) -> None:
         super().__init__(catalog, service="ingest")
+        self._key = key
+        self._log = logs.get(task=self.name)
+        self._repeats: dict[str, Repeats] = {}
+        self._marks: dict[str, Pii] = {}
+        for pipeline in catalog.pipelines.values():
+            if pipeline.hashes and key is None:
+                raise WrongSetting(no_key(pipeline.name), field="PENSTOCK_PII_KEY_FILE", reason="setting")
         self._sources = self._compile()
 
     def refresh(self) -> bool:
         if changed := super().refresh():
             self._sources = self._compile()
         return changed
+
+    def restore(self, positions: Mapping[TopicPartition, Position]) -> Iterator[None]:  # noqa: ARG002 - as above
+        """What was in hand may come again, and is no repeat of itself then."""
+        for repeats in self._repeats.values():
+            repeats.drop()
+        yield from ()
+
+    def committed(self) -> None:
+        """What was written is there: from now on it may be repeated."""
+        for repeats in self._repeats.values():
+            repeats.adopt()
 
     def topics(self) -> Sequence[str]:
         return sorted(self._sources)
@@ -50,6 +88,7 @@ class IntakeTask(CatalogTask):
         return self.names.dead_letters("ingest", self._sources[topic][0].pipeline.name)
 
     def process(self, polled: Polled) -> Staged:
+        self.committed()  # had the last batch been aborted, it would have been restored in between
         messages: list[Message] = []
         refused: list[Refused] = []
         by_topic: defaultdict[str, list[Record]] = defaultdict(list)
@@ -64,36 +103,110 @@ class IntakeTask(CatalogTask):
     def _events(
         self, source: _Source, records: list[Record], messages: list[Message], refused: list[Refused]
     ) -> None:
-        columns = source.wire.read(records)
+        pipeline, columns = source.pipeline, source.wire.read(records)
         taken = [records[place] for place in columns.places]
-        intake = take_events(source.pipeline, columns.values, [record.timestamp for record in taken])
-        refused += [Refused(records[place], why) for place, why in columns.refused.items()]
-        refused += [Refused(taken[place], why, "validate") for place, why in intake.refused.items()]
-        topic = self.names.of("features", source.pipeline.name)
+        intake = take_events(
+            pipeline,
+            columns.values,
+            [record.timestamp for record in taken],
+            key=self._key,
+            repeats=self._repeats[pipeline.name],
+        )
+        self._refuse(source, records, columns.refused, "decode", refused)
+        self._refuse(source, taken, intake.refused, "validate", refused)
+        topic = self.names.of("features", pipeline.name)
         payloads = source.rows.encode(intake.heads(), intake.matrix)
         messages += [
             Message(topic, payload, name.encode()) for name, payload in zip(intake.ids, payloads, strict=True)
         ]
+        messages.append(
+            self._told(
+                source,
+                records,
+                taken=len(payloads),
+                duplicates=intake.duplicates,
+                rules=rule_counts(refusals(columns.refused.values()), intake.rules),
+            )
+        )
 
     def _labels(
         self, source: _Source, records: list[Record], messages: list[Message], refused: list[Refused]
     ) -> None:
-        columns = source.wire.read(records)
+        pipeline, columns = source.pipeline, source.wire.read(records)
         taken = [records[place] for place in columns.places]
-        intake = take_labels(source.pipeline, columns.values, [record.timestamp for record in taken])
-        refused += [Refused(records[place], why) for place, why in columns.refused.items()]
-        refused += [Refused(taken[place], why, "validate") for place, why in intake.refused.items()]
-        topic = self.names.of("labels", source.pipeline.name)
+        intake = take_labels(pipeline, columns.values, [record.timestamp for record in taken], key=self._key)
+        self._refuse(source, records, columns.refused, "decode", refused)
+        self._refuse(source, taken, intake.refused, "validate", refused)
+        topic = self.names.of("labels", pipeline.name)
         messages += [Message(topic, self.codec.encode(label), label.id.encode()) for label in intake.labels]
+        rules = rule_counts(refusals(columns.refused.values()), intake.rules)
+        messages.append(self._told(source, records, taken=len(intake.labels), duplicates=0, rules=rules))
+
+    def _refuse(
+        self,
+        source: _Source,
+        records: Sequence[Record],
+        found: Mapping[int, Invalid],
+        stage: str,
+        refused: list[Refused],
+    ) -> None:
+        """Add what cannot be processed to the dead letters."""
+        marks = self._marks[source.topic]
+        refused += [
+            Refused(records[place], veiled(marks, why), stage, bool(marks)) for place, why in found.items()
+        ]
+
+    def _told(
+        self,
+        source: _Source,
+        records: Sequence[Record],
+        *,
+        taken: int,
+        duplicates: int,
+        rules: tuple[RuleCount, ...],
+    ) -> Message:
+        """What became of the records of one producers' topic in this transaction."""
+        told = RecordsTaken(
+            topic=source.topic,
+            events=source.events,
+            seen=len(records),
+            taken=taken,
+            duplicates=duplicates,
+            rules=rules,
+        )
+        topic = self.names.of("quality", source.pipeline.name)
+        return Message(topic, self.codec.encode(told), source.topic.encode())
+
+    def _readable(self) -> Iterator[Pipeline]:
+        """The pipelines by name, but for those whose hashes lack their key: they wait, the others go on."""
+        for _, pipeline in sorted(self.catalog.pipelines.items()):
+            if pipeline.hashes and self._key is None:
+                self._log.error("pipeline_waits_for_key", pipeline=pipeline.name, why=no_key(pipeline.name))
+            else:
+                yield pipeline
 
     def _compile(self) -> dict[str, list[_Source]]:
         sources: defaultdict[str, list[_Source]] = defaultdict(list)
-        for _, pipeline in sorted(self.catalog.pipelines.items()):
+        before, self._repeats = self._repeats, {}
+        for pipeline in self._readable():
+            window, known = pipeline.events.duplicates, before.get(pipeline.name)
+            self._repeats[pipeline.name] = known if known and known.window == window else Repeats(window)
             rows = self.codec.rows(
                 FeatureRow, pipeline.name, pipeline.features_digest, pipeline.feature_names
             )
             for origin, events in ((pipeline.events, True), (pipeline.labels, False)):
                 paths = event_paths(pipeline) if events else label_paths(pipeline)
-                wire = Wire(origin.format, paths)
-                sources[origin.topic].append(_Source(pipeline=pipeline, wire=wire, events=events, rows=rows))
+                source = _Source(
+                    pipeline=pipeline,
+                    topic=origin.topic,
+                    wire=Wire(origin.format, paths),
+                    events=events,
+                    rows=rows,
+                )
+                sources[origin.topic].append(source)
+        # What one pipeline holds to be personal is not in the letters of another that reads the same topic.
+        self._marks = {
+            topic: tuple(mark for each in readers for mark in each.pipeline.pii)
+            for topic, readers in sources.items()
+        }
         return dict(sources)

@@ -12,6 +12,7 @@ from penstock.ingest.summarise import SummariseTask
 from penstock.runtime.broker import Broker
 from penstock.runtime.catalog import Catalog
 from penstock.runtime.loop import Task
+from penstock.runtime.secret import read_key
 from penstock.runtime.serve import serve
 
 TASKS: Final[dict[str, Callable[[Catalog, Broker], Task]]] = {
@@ -23,5 +24,7 @@ TASKS: Final[dict[str, Callable[[Catalog, Broker], Task]]] = {
 
 def main(settings: IngestSettings) -> None:
     """Run until told to stop."""
-    chosen = [task for name, task in TASKS.items() if settings.only in ("all", name)]
+    key = read_key(settings.pii_key_file, variable="PENSTOCK_PII_KEY_FILE")
+    tasks = {**TASKS, "intake": lambda catalog, _: IntakeTask(catalog, key=key)}
+    chosen = [task for name, task in tasks.items() if settings.only in ("all", name)]
     serve("ingest", settings, chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from penstock.runtime.settings import Settings
@@ -12,3 +13,7 @@ from penstock.runtime.settings import Settings
 class IngestSettings(Settings):
     only: Literal["all", "intake", "join", "summarise"] = "all"
     """Which of the three loops to run here; each may have processes of its own."""
+
+    pii_key_file: Path | None = None
+    """The file of the key that personal data is hashed with, where a pipeline asks for that: 16 bytes at
+    least. With another key, labels no longer meet the predictions of before."""

@@ -10,8 +10,8 @@ from penstock.kernel.mistakes import Wrong, nearest, show
 from penstock.kernel.units import Duration, DurationOrNone, duration, show_duration
 
 DAY: Final = 86_400_000
-MOST_REMEMBERED: Final = 1_000_000
-"""Ids a window of duplicates may be asked to hold: some 100 MB."""
+MOST_ROWS: Final = 500_000
+"""Rows that a window of duplicates may be asked for: up to twice as many ids, some 100 MB."""
 REMEMBERED: Final = 200_000
 """Ids that a window of event time holds at most, whatever the rate: some 20 MB. A producer that sends again
 does so within its delivery timeout, two minutes unless changed: 1,600 events a second for so long."""
@@ -64,8 +64,8 @@ class Window:
         if raw == "off" or raw is False:  # as older readers of YAML understand the same word
             return cls(of="off", size=0)
         if isinstance(raw, str) and (rows := re.fullmatch(r"(\d{1,9}) ?rows", raw.strip())) and int(rows[1]):
-            if int(rows[1]) > MOST_REMEMBERED:
-                raise Wrong(f"at most {MOST_REMEMBERED}rows are remembered, got {show(raw)}")
+            if int(rows[1]) > MOST_ROWS:
+                raise Wrong(f"at most {MOST_ROWS}rows are remembered, got {show(raw)}")
             return cls(of="rows", size=int(rows[1]))
         try:
             return cls(of="time", size=duration(raw))
@@ -76,9 +76,9 @@ class Window:
             raise Wrong(message, nearest(raw, ["off"])) from None
 
     @property
-    def most(self) -> int:
-        """Ids that it holds at most."""
-        return self.size if self.of == "rows" else REMEMBERED
+    def generation(self) -> int:
+        """Ids after which the older ones are let go of: at most twice as many are remembered."""
+        return self.size if self.of == "rows" else REMEMBERED // 2
 
     def __str__(self) -> str:
         return {"off": "off", "time": show_duration(self.size), "rows": f"{self.size}rows"}[self.of]

@@ -35,6 +35,13 @@ def pseudonym(key: bytes, text: str) -> str:
     return hmac.digest(key, text.encode(), "sha256")[:16].hex()
 
 
+def no_key(pipeline: str) -> str:
+    """What to say where the key is missing."""
+    return (
+        f"pipeline {pipeline} hashes personal data, which needs a key: PENSTOCK_PII_KEY_FILE names its file"
+    )
+
+
 def is_pseudonym(text: str) -> bool:
     """Whether a text can be one."""
     return bool(_DIGEST.fullmatch(text))

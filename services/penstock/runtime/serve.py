@@ -22,12 +22,13 @@ from penstock.runtime.deadletter import Fuse, FuseBlown
 from penstock.runtime.errors import Fenced, Unavailable
 from penstock.runtime.kafka import KafkaBroker
 from penstock.runtime.loop import Loop, Task
-from penstock.runtime.settings import Settings
+from penstock.runtime.settings import Settings, WrongSetting
 from penstock.runtime.telemetry import Telemetry, from_environment
 
 RETRY: Final = 1.0
 """Seconds between two looks for a broker that is away."""
 FAILED: Final = 1
+INVALID: Final = 3
 CONFLICT: Final = 5
 
 MakeTask = Callable[[Catalog, Broker], Task]
@@ -140,6 +141,9 @@ def keep(make: MakeWorker, broker: Broker, telemetry: Telemetry, life: Life) -> 
         except Unavailable as away:
             conditions.began("waiting", why=str(away))
             life.stop.wait(RETRY)
+        except WrongSetting as wrong:
+            log.critical("wrong_setting", why=str(wrong))
+            life.end(INVALID)
         except Fenced as fenced:
             log.critical("fenced", why=str(fenced))
             life.end(CONFLICT)

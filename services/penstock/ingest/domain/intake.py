@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.contracts.records import FeatureRow, Label
+from penstock.contracts.records import FeatureRow, Label, RuleCount
+from penstock.ingest.domain.counts import breaches, refusals, rule_counts
+from penstock.ingest.domain.repeats import Repeats
+from penstock.ingest.domain.veil import hashed_ids, hashed_words
+from penstock.kernel.arrivals import DAY
+from penstock.kernel.coding import Broken
 from penstock.kernel.errors import Invalid
 from penstock.kernel.features import FloatArray, Values, vectorise_columns
 from penstock.kernel.labels import make_label
 from penstock.kernel.mistakes import show
 from penstock.kernel.pipeline import Pipeline
+from penstock.kernel.sources import Events
 from penstock.kernel.times import event_time_ms
+from penstock.kernel.units import show_duration
 
-AHEAD: Final = 86_400_000
-"""How far a record's own time may be ahead of when it was written, in milliseconds: clocks and zones are
-wrong by hours. One record from the year 2999 would otherwise move event time there, and expire all that
-waits."""
 _LONGEST_ID = 512
 
 
@@ -31,10 +33,12 @@ class Intake:
     Args:
         ids: of the events.
         times: their own times, milliseconds since 1970, shape (valid rows,).
-        cleared: indices of features set missing because their value was out of range.
+        cleared: indices of features set missing because their value broke a rule.
         flags: rules that the event broke and that only mark it.
         matrix: their features, shape (valid rows, features).
         refused: why a row can never be processed, by its place among the rows given.
+        duplicates: events that were taken before, and become nothing.
+        rules: those that were broken, by rows that are valid and rows that are not.
     """
 
     ids: Sequence[str]
@@ -43,6 +47,8 @@ class Intake:
     flags: Sequence[tuple[str, ...]]
     matrix: FloatArray
     refused: Mapping[int, Invalid]
+    duplicates: int = 0
+    rules: tuple[RuleCount, ...] = ()
 
     def heads(self) -> list[FeatureRow]:
         """The rows one by one, without their features."""
@@ -61,10 +67,12 @@ class Labelled:
     Args:
         labels: the valid ones, in order.
         refused: why a row can never be processed, by its place among the rows given.
+        rules: those that were broken.
     """
 
     labels: Sequence[Label]
     refused: Mapping[int, Invalid]
+    rules: tuple[RuleCount, ...] = ()
 
 
 def event_paths(pipeline: Pipeline) -> tuple[str, ...]:
@@ -79,39 +87,66 @@ def label_paths(pipeline: Pipeline) -> tuple[str, ...]:
     return tuple(dict.fromkeys([source.id, source.time, source.value]))
 
 
-def take_events(pipeline: Pipeline, columns: Mapping[str, Values], written: Sequence[int]) -> Intake:
+def take_events(
+    pipeline: Pipeline,
+    columns: Mapping[str, Values],
+    written: Sequence[int],
+    *,
+    key: bytes | None = None,
+    repeats: Repeats | None = None,
+) -> Intake:
     """Feature rows of a batch of events; a row's fault is its own.
 
     Args:
         pipeline: says what to read of them.
         columns: `event_paths` → one value per row.
         written: the timestamps of their records, milliseconds since 1970.
+        key: of the hashes, where the pipeline asks for some.
+        repeats: the ids taken lately; where left out, no event is a repeat.
     """
     source = pipeline.events
     refused: dict[int, Invalid] = {}
-    ids = _ids(source.id, columns[source.id], refused)
-    times = _times(source.time, columns[source.time], written, refused)
-    vectors = vectorise_columns(pipeline.features, columns, times)
+    ids: Sequence[str] = _ids(source.id, columns[source.id], refused)
+    times = _times(source.time, columns[source.time], written, refused, ahead=source.freshness.guard)
+    stale = _hold_fresh(source, times, written, refused)
+    vectors = vectorise_columns(pipeline.features, hashed_words(pipeline, columns, key), times)
     refused = dict(sorted({**vectors.invalid, **refused}.items()))
-    if not refused:
-        valid: Sequence[int] = range(len(written))
-        matrix, cleared = vectors.matrix, vectors.cleared
-    else:
-        valid = [place for place in range(len(written)) if place not in refused]
-        ids, times = [ids[place] for place in valid], times[valid]
-        matrix, cleared = vectors.matrix[valid], tuple(vectors.cleared[place] for place in valid)
+    broken = [*stale, *vectors.broken]
+    matrix, cleared = vectors.matrix, vectors.cleared
+    taken = np.ones(len(written), dtype=np.bool_)
+    taken[list(refused)] = False
+    valid = np.flatnonzero(taken)
+    ids = hashed_ids(pipeline, [ids[place] for place in valid.tolist()] if refused else ids, key)
+    again = None if repeats is None else repeats.among(ids, times[valid])
+    if again is not None:
+        ids = [name for name, repeat in zip(ids, again.tolist(), strict=True) if not repeat]
+        taken[valid[again]] = False
+        valid = valid[~again]
+    if len(valid) < len(written):
+        times, matrix = times[valid], matrix[valid]
+        cleared = tuple(cleared[place] for place in valid.tolist())
     return Intake(
-        ids=ids, times=times, cleared=cleared, flags=((),) * len(valid), matrix=matrix, refused=refused
+        ids=ids,
+        times=times,
+        cleared=cleared,
+        flags=_flags(broken, valid),
+        matrix=matrix,
+        refused=refused,
+        duplicates=0 if again is None else int(again.sum()),
+        rules=rule_counts(refusals(refused.values()), breaches(broken, taken)),
     )
 
 
-def take_labels(pipeline: Pipeline, columns: Mapping[str, Values], written: Sequence[int]) -> Labelled:
+def take_labels(
+    pipeline: Pipeline, columns: Mapping[str, Values], written: Sequence[int], *, key: bytes | None = None
+) -> Labelled:
     """The labels in a batch of records of the labels' topic.
 
     Args:
         pipeline: says what makes a label.
         columns: `label_paths` → one value per row.
         written: the timestamps of their records, milliseconds since 1970.
+        key: of the hashes, where the pipeline asks for some.
     """
     source = pipeline.labels
     labels: list[Label] = []
@@ -122,14 +157,14 @@ def take_labels(pipeline: Pipeline, columns: Mapping[str, Values], written: Sequ
         try:
             labels.append(
                 Label(
-                    id=read_id(name, source.id),
+                    id=hashed_ids(pipeline, [read_id(name, source.id)], key)[0],
                     time=read_time(time, source.time, stamp),
                     label=make_label(pipeline, value),
                 )
             )
         except Invalid as why:
             refused[place] = why
-    return Labelled(labels=labels, refused=refused)
+    return Labelled(labels=labels, refused=refused, rules=rule_counts(refusals(refused.values())))
 
 
 def read_id(value: object, name: str) -> str:
@@ -155,14 +190,15 @@ def read_id(value: object, name: str) -> str:
     return text
 
 
-def read_time(value: object, name: str, written: int) -> int:
+def read_time(value: object, name: str, written: int, *, ahead: int = DAY) -> int:
     """Milliseconds since 1970 of a record's own time, which may not be much later than it was written."""
     if value is None:
         raise Invalid(f"no time: field {name!r} is missing", field=name, reason="missing_time")
     time = event_time_ms(value, field=name)
-    if time > written + AHEAD:
+    if time > written + ahead:
+        far = "a day" if ahead == DAY else show_duration(ahead)
         raise Invalid(
-            f"{name} is {show(value)}, more than a day after the record was written",
+            f"{name} is {show(value)}, more than {far} after the record was written",
             field=name,
             reason="future_time",
         )
@@ -181,15 +217,48 @@ def _ids(name: str, values: Values, refused: dict[int, Invalid]) -> list[str]:
 
 
 def _times(
-    name: str, values: Values, written: Sequence[int], refused: dict[int, Invalid]
+    name: str, values: Values, written: Sequence[int], refused: dict[int, Invalid], *, ahead: int
 ) -> NDArray[np.int64]:
     times = np.zeros(len(written), dtype=np.int64)
     for place, (value, stamp) in enumerate(zip(_plain(values), written, strict=True)):
         try:
-            times[place] = read_time(value, name, stamp)
+            times[place] = read_time(value, name, stamp, ahead=ahead)
         except Invalid as why:
             refused.setdefault(place, why)
     return times
+
+
+def _hold_fresh(
+    source: Events, times: NDArray[np.int64], written: Sequence[int], refused: dict[int, Invalid]
+) -> list[Broken]:
+    """What is too old is refused, or told of, as is what is ahead and let in all the same."""
+    fresh = source.freshness
+    if fresh.at_most is None and fresh.guard == fresh.ahead:
+        return []
+    stamps = np.array(written, dtype=np.int64)
+    old = (
+        times < stamps - fresh.at_most if fresh.at_most is not None else np.zeros(len(times), dtype=np.bool_)
+    )
+    if fresh.otherwise == "flag":
+        rows = old | (times > stamps + fresh.ahead)
+        rows[list(refused)] = False
+        return [Broken(field=source.time, rule="freshness", action="flag", rows=rows)] if rows.any() else []
+    for place in np.flatnonzero(old).tolist():
+        message = (
+            f"{source.time} is more than {show_duration(fresh.at_most or 0)} before the record was written"
+        )
+        refused.setdefault(place, Invalid(message, field=source.time, reason="stale"))
+    return []
+
+
+def _flags(broken: Sequence[Broken], valid: NDArray[np.intp]) -> Sequence[tuple[str, ...]]:
+    """The rules that each valid row broke and that only mark it."""
+    flags: list[tuple[str, ...]] = [()] * len(valid)
+    for each in broken:
+        if each.action == "flag":
+            for place in np.flatnonzero(each.rows[valid]).tolist():
+                flags[place] += (f"{each.field}:{each.rule}",)
+    return flags
 
 
 def _plain(values: Values) -> Sequence[object]:
