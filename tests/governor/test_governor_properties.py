@@ -34,6 +34,7 @@ events = st.one_of(
     st.tuples(st.just("promote"), st.integers(0, 8)),
     st.tuples(st.just("approve"), st.integers(0, 8)),
     st.tuples(st.just("back"), st.none()),
+    st.tuples(st.just("split"), st.one_of(st.none(), st.integers(0, 8))),
     st.tuples(st.just("hold"), st.none()),
     st.tuples(st.just("resume"), st.none()),
 )
@@ -66,6 +67,7 @@ def happen(loop: Loop, kind: str, what: Any) -> None:
         "promote": lambda: loop.command(r.PromoteVersion, version=what, force=True),
         "approve": lambda: loop.command(r.PromoteVersion, version=what, force=False),
         "back": lambda: loop.command(r.RollBack),
+        "split": lambda: loop.command(r.SplitTraffic, version=what, share=0.25),
         "hold": lambda: loop.command(r.HoldPipeline),
         "resume": lambda: loop.command(r.ResumePipeline),
     }
@@ -96,7 +98,13 @@ def check(loop: Loop, before: r.GovernorState, decided: list[Decision]) -> None:
     assert (stage is Stage.WATCHING) <= (state.watch is not None)
     known = {each.version for each in state.versions}
     assert state.champion in known
-    assert {state.champion, state.canary}.isdisjoint(state.shadows)
+    assert {state.champion, state.canary, state.split}.isdisjoint(state.shadows)
+    assert state.split != state.champion
+    assert (state.split is None) == (state.split_share == 0.0) == (not state.split_salt)
+    assert state.split in {None, *known}
+    if state.split != before.split:
+        # By command, or by its own promotion; no other decision touches it.
+        assert {type(each) for each in decided} & {r.TrafficSplit, r.Promoted, r.RolledBack}
     assert set(state.shadows) <= known
     assert state.epoch >= before.epoch
     routes = [each.route for each in decided if hasattr(each, "route")]
@@ -104,6 +112,7 @@ def check(loop: Loop, before: r.GovernorState, decided: list[Decision]) -> None:
     if routes:
         last = routes[-1]
         assert (last.champion, last.canary, last.shadows) == (state.champion, state.canary, state.shadows)
+        assert (last.split, last.split_share) == (state.split, state.split_share)
 
 
 @settings(max_examples=150, deadline=None)

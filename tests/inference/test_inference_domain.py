@@ -42,13 +42,35 @@ def test_another_salt_deals_the_ids_anew() -> None:
     assert 0.3 < len(one & other) / len(one) < 0.7
 
 
+def test_a_split_takes_its_ids_first_and_the_canary_shares_the_others() -> None:
+    split = {"split": 3, "split_share": 0.3, "split_salt": "ab"}
+    arms = {id_: arm(route(canary=2, share=0.5, **split), id_) for id_ in IDS}
+    shares = {answer: list(arms.values()).count(answer) / len(IDS) for answer in set(arms.values())}
+    assert set(shares) == {Answer(1, Role.CHAMPION), Answer(2, Role.CANARY), Answer(3, Role.SPLIT)}
+    assert abs(shares[Answer(3, Role.SPLIT)] - 0.3) < 0.03
+    assert abs(shares[Answer(2, Role.CANARY)] - 0.35) < 0.03
+    # A canary that begins or ends takes no id from a comparison that lasts longer than it.
+    without = {id_ for id_ in IDS if arm(route(**split), id_).version == 3}
+    assert without == {id_ for id_, answer in arms.items() if answer.version == 3}
+
+
+def test_a_version_may_have_a_split_and_be_under_test() -> None:
+    table = route(canary=2, share=0.5, salt="a", split=2, split_share=0.3, split_salt="b")
+    roles = [arm(table, id_).role for id_ in IDS]
+    assert abs(roles.count(Role.SPLIT) / len(IDS) - 0.3) < 0.03
+    assert abs(roles.count(Role.CANARY) / len(IDS) - 0.35) < 0.03
+    assert versions(table) == (1, 2)
+    assert pinned(table, 2).role is Role.CANARY
+
+
 def test_each_version_is_scored_once_whatever_parts_it_has() -> None:
     assert versions(route(canary=2, shadows=(1, 2, 3, 3))) == (1, 2, 3)
 
 
 def test_a_pinned_version_keeps_its_role() -> None:
-    table = route(canary=2, share=0.1, shadows=(3,))
-    assert [pinned(table, version).role for version in (1, 2, 3)] == [Role.CHAMPION, Role.CANARY, None]
+    table = route(canary=2, share=0.1, shadows=(3,), split=4, split_share=0.1)
+    roles = [pinned(table, version).role for version in (1, 2, 3, 4)]
+    assert roles == [Role.CHAMPION, Role.CANARY, None, Role.SPLIT]
 
 
 def test_every_version_scores_every_row_shadows_included() -> None:

@@ -184,6 +184,17 @@ def test_a_champion_that_is_refused_leaves_the_one_before(shop: Shop) -> None:
     assert shop.shelf.refused("trips") == {}
 
 
+@pytest.mark.parametrize("part", ["canary", "split"])
+def test_whoever_answers_a_share_has_to_be_usable_here_too(shop: Shop, part: str) -> None:
+    shop.model(0)
+    shop.route(epoch=1, champion=0)
+    before = shop.serving()
+    shop.model(1, golden=(Golden(features=(0.0,) * len(NAMES), scores=(0.9,)),))
+    shop.route(epoch=2, champion=0, **{part: 1})
+    assert shop.serving() is before
+    assert sorted(shop.shelf.refused("trips")) == [1]
+
+
 def test_the_first_champion_that_is_refused_says_why(shop: Shop) -> None:
     shop.model(0, scores=2)
     shop.route(epoch=1, champion=0)

@@ -18,6 +18,7 @@ from penstock.contracts.records import (
     Route,
     ShadowStarted,
     Source,
+    TrafficSplit,
     Verdict,
     VersionRegistered,
     VersionStage,
@@ -31,7 +32,7 @@ from tests.registry.given import candidate, registered
 from tests.scenarios.system import CHURN, DAY, System
 
 PLACE = Source(topic="penstock.decisions", partition=1, offset=9)
-CHAMPION, CANARY, SHADOW, ARCHIVED, REFUSED = VersionStage
+CHAMPION, CANARY, SHADOW, ARCHIVED, REFUSED, SPLIT = VersionStage
 
 
 def route(epoch: int, champion: int, *shadows: int, canary: int | None = None, share: float = 0.0) -> Route:
@@ -152,6 +153,22 @@ def test_a_share_that_grows_changes_the_route_and_no_stage() -> None:
     done = reroute(versions, decision(CanaryAdvanced, 1, route(2, 0, canary=1, share=0.5)), PLACE)
     assert done is not None
     assert (done.staged, done.route.share) == ((), 0.5)
+
+
+def test_a_split_is_a_stage_beside_the_canarys_and_its_share_is_in_the_route() -> None:
+    split = replace(route(2, 0, 1, canary=2, share=0.1), split=3, split_share=0.25, split_salt="s")
+    done = reroute(grown(CHAMPION, SHADOW, CANARY, SHADOW), decision(TrafficSplit, 3, split), PLACE)
+    assert told(done) == {3: SPLIT}
+    assert done is not None
+    assert (done.route.split, done.route.split_share, done.route.split_salt) == (3, 0.25, "s")
+    over = decision(TrafficSplit, 3, route(2, 0, 1, 3))
+    ended = reroute(grown(CHAMPION, SHADOW, CANARY, SPLIT), over, PLACE)
+    assert told(ended) == {2: ARCHIVED, 3: SHADOW}
+
+
+def test_one_under_test_that_has_a_split_too_is_told_of_as_a_canary() -> None:
+    both = replace(route(2, 0, canary=1, share=0.1), split=1, split_share=0.25, split_salt="s")
+    assert told(reroute(grown(CHAMPION, SPLIT), decision(CanaryStarted, 1, both), PLACE)) == {1: CANARY}
 
 
 @pytest.mark.parametrize("epoch", [0, 1])

@@ -167,7 +167,7 @@ class Seen:
         }
 
     def _scores(self, version: int) -> bool:
-        return self.stages.get(version) in {"champion", "canary", "shadow"}
+        return self.stages.get(version) in {"champion", "canary", "split", "shadow"}
 
 
 def seen(log: ControlLog, pipeline: str, stages: Mapping[int, str]) -> Seen:

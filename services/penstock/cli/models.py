@@ -27,7 +27,7 @@ class Version:
     pipeline: str
     version: int
     stage: str
-    """champion, canary, shadow, archived or refused."""
+    """champion, canary, split, shadow, archived or refused."""
     stamp: int
     """When it was registered: processing time, milliseconds."""
     registered: VersionRegistered
@@ -79,6 +79,8 @@ def _stage(event: VersionRegistered | VersionStaged, route: RouteChanged | None)
         return VersionStage.CHAMPION.lower()
     if route and event.version == route.canary:
         return VersionStage.CANARY.lower()
+    if route and event.version == route.split:
+        return VersionStage.SPLIT.lower()
     if route and event.version in route.shadows:
         return VersionStage.SHADOW.lower()
     return event.stage.lower()

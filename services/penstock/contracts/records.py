@@ -626,6 +626,10 @@ class GovernorState:
     """the stage to go back to from being held"""
     waiting: tuple[WaitingFact, ...]
     """in the order they came"""
+    split: int | None = None
+    """the version that an operator has given a share of its own"""
+    split_share: float = 0.0
+    split_salt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1456,6 +1460,7 @@ class VersionStage(StrEnum):
     SHADOW = "SHADOW"
     ARCHIVED = "ARCHIVED"
     REFUSED = "REFUSED"
+    SPLIT = "SPLIT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

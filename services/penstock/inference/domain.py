@@ -32,14 +32,22 @@ class Answer(NamedTuple):
     role: Role | None
 
 
+def answering(route: RouteChanged) -> tuple[int, ...]:
+    """The versions that answer, as opposed to those that only score."""
+    named = (route.champion, route.canary, route.split)
+    return tuple(dict.fromkeys(version for version in named if version is not None))
+
+
 def versions(route: RouteChanged) -> tuple[int, ...]:
     """All versions of a route, those that answer first."""
-    answering = (route.champion,) if route.canary is None else (route.champion, route.canary)
-    return tuple(dict.fromkeys(answering + route.shadows))
+    return tuple(dict.fromkeys(answering(route) + route.shadows))
 
 
 def arm(route: RouteChanged, id_: str) -> Answer:
     """Who answers this id: the same on every replica, and for as long as the share only grows.
+
+    The split's ids come first, and of the others the canary has its share: so a canary that comes and goes
+    takes no id out of a long-lived comparison.
 
     >>> route = RouteChanged(
     ...     pipeline="flights", epoch=3, champion=1, canary=2, share=0.5, salt="a", shadows=(), decision="",
@@ -48,6 +56,8 @@ def arm(route: RouteChanged, id_: str) -> Answer:
     >>> [arm(route, f"UA-{n}").version for n in range(10)]
     [1, 2, 1, 2, 1, 2, 2, 2, 2, 1]
     """
+    if route.split is not None and share_of(route.split_salt, id_) < route.split_share:
+        return Answer(route.split, Role.SPLIT)
     if route.canary is not None and share_of(route.salt, id_) < route.share:
         return Answer(route.canary, Role.CANARY)
     return Answer(route.champion, Role.CHAMPION)
@@ -55,7 +65,7 @@ def arm(route: RouteChanged, id_: str) -> Answer:
 
 def pinned(route: RouteChanged, version: int) -> Answer:
     """This version answers, whatever the route says."""
-    roles = {route.champion: Role.CHAMPION} | ({} if route.canary is None else {route.canary: Role.CANARY})
+    roles = {route.split: Role.SPLIT, route.canary: Role.CANARY, route.champion: Role.CHAMPION}
     return Answer(version, roles.get(version))
 
 
@@ -111,7 +121,7 @@ class Serving:
     Args:
         pipeline: the applied spec.
         route: the routing table in force.
-        models: every version of the route that could be loaded; champion and canary are always among them.
+        models: every version of the route that could be loaded; those that answer are always among them.
     """
 
     pipeline: Pipeline

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from penstock.inference.domain import STARTING, Directory, Loaded, Serving, Waiting, versions
+from penstock.inference.domain import STARTING, Directory, Loaded, Serving, Waiting, answering, versions
 from penstock.kernel.errors import Invalid
 from penstock.onnx import Model, Refused, check
 from penstock.runtime import logs
@@ -181,7 +181,7 @@ class Shelf:
         for version in versions(route):
             registered = models.get((pipeline.name, version))
             key = None if registered is None else _key(registered)
-            answers = version in (route.champion, route.canary)
+            answers = version in answering(route)
             if key in self._loaded:
                 there[version] = self._loaded[key]
             elif key in self._failed and not answers:

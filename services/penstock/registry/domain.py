@@ -26,6 +26,7 @@ from penstock.contracts.records import (
     RouteChanged,
     ShadowStarted,
     Source,
+    TrafficSplit,
     VersionRegistered,
     VersionStage,
     VersionStaged,
@@ -43,6 +44,7 @@ Routing = (
     | Rejected
     | Archived
     | ApprovalRequested
+    | TrafficSplit
 )
 """A decision that says who answers and who scores."""
 
@@ -206,6 +208,9 @@ def _stages(route: Route) -> dict[int, VersionStage]:
     {0: 'SHADOW', 2: 'CANARY', 1: 'CHAMPION'}
     """
     stages = dict.fromkeys(route.shadows, VersionStage.SHADOW)
+    if route.split is not None:
+        stages[route.split] = VersionStage.SPLIT
+    # One that is under test beside it is told of as that.
     if route.canary is not None:
         stages[route.canary] = VersionStage.CANARY
     return {**stages, route.champion: VersionStage.CHAMPION}
@@ -220,6 +225,9 @@ def _changed(pipeline: str, route: Route, *, decision: str, source: Source) -> R
         share=route.share,
         salt=route.salt,
         shadows=route.shadows,
+        split=route.split,
+        split_share=route.split_share,
+        split_salt=route.split_salt,
         decision=decision,
         causes=(source,),
     )

@@ -84,7 +84,7 @@ class Watch:
         state = self.state
         if state is None or state.pending is not None:
             return True
-        routed = {state.champion, state.canary, *state.shadows} - {None}
+        routed = {state.champion, state.canary, state.split, *state.shadows} - {None}
         return not self._replicas or any(not routed <= loaded for loaded in self._replicas.values())
 
     @property

@@ -66,6 +66,14 @@ def _(decision: r.ApprovalRequested) -> str:
 
 
 @told.register
+def _(decision: r.TrafficSplit) -> str:
+    if decision.version is None:
+        return "no version has a share of its own any more"
+    share = f"{decision.route.split_share * 100:g}%"
+    return f"{version(decision.version, decision.lane)} answers {share} of the ids until told otherwise"
+
+
+@told.register
 def _(decision: r.Approved) -> str:
     return f"version {decision.version} is agreed to"
 

@@ -44,6 +44,13 @@ def _(command: r.ResumePipeline) -> str:
 
 
 @told.register
+def _(command: r.SplitTraffic) -> str:
+    if command.version is None:
+        return _asked(command, "the split of the traffic to end")
+    return _asked(command, f"version {command.version} to answer {command.share * 100:g}% of the ids")
+
+
+@told.register
 def _(event: r.VersionRegistered) -> str:
     who = version(event.version, event.lane)
     if event.stage is r.VersionStage.REFUSED:
@@ -88,5 +95,7 @@ def _(summary: r.Summary) -> str:
     return f"summary {summary.sequence:,} of partition {summary.partition}: {read or 'nothing new'}{reached}"
 
 
-def _asked(command: r.PromoteVersion | r.RollBack | r.HoldPipeline | r.ResumePipeline, what: str) -> str:
+def _asked(
+    command: r.PromoteVersion | r.RollBack | r.HoldPipeline | r.ResumePipeline | r.SplitTraffic, what: str
+) -> str:
     return f"{command.operator or 'somebody'} asked for {what}, at {iso(command.time)} by the clock"

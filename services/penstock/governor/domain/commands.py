@@ -32,6 +32,8 @@ def obey(desk: Desk, fact: Command) -> None:
             _hold(desk, fact)
         case r.ResumePipeline():
             _resume(desk, fact)
+        case r.SplitTraffic():
+            _split(desk, fact)
 
 
 def _promote(desk: Desk, fact: r.PromoteVersion) -> None:
@@ -81,6 +83,65 @@ def _resume(desk: Desk, fact: r.ResumePipeline) -> None:
         return
     desk.governed = desk.governed.but(stage=state.resumes, resumes=None)
     desk.notice(r.Resumed, _said("resumed", fact))
+
+
+def _split(desk: Desk, fact: r.SplitTraffic) -> None:
+    """Give a version a share of the ids, or take it back; the stage of the challenger is another matter.
+
+    It is an operator's order, as a forced promotion is: neither the calendar nor an alarm nor a loss that is
+    worse ends it, since a part of the traffic that is kept on something worse is what a comparison in the
+    field may be for. It ends by command, or when its version becomes the champion.
+    """
+    state = desk.governed.state
+    if why := _indivisible(desk, fact):
+        desk.notice(r.Alerted, why)
+    elif fact.version is None:
+        desk.governed = desk.governed.but(split=None, split_share=0.0, split_salt="")
+        ended = f"version {state.split} no longer answers {state.split_share * 100:g}% of the ids"
+        desk.route(r.TrafficSplit, None, _said(f"{ended}, asked for", fact))
+    else:
+        desk.governed = desk.governed.but(
+            split=fact.version,
+            split_share=fact.share,
+            # Of the version alone: with another share, an id that stays in it stays with who answered it.
+            split_salt=f"{state.pipeline}/split/{fact.version}",
+        )
+        answers = f"answers {fact.share * 100:g}% of the ids until told otherwise"
+        desk.route(
+            r.TrafficSplit,
+            fact.version,
+            _said(f"{answers}, asked for", fact),
+            numbers={"share": fact.share},
+        )
+
+
+def _indivisible(desk: Desk, fact: r.SplitTraffic) -> str:
+    """Why a split cannot be, or end; empty where it can."""
+    state = desk.governed.state
+    version = fact.version
+    if version is None:
+        return "" if state.split is not None else "no version has a share of its own: there is nothing to end"
+    scored = version in (state.canary, state.split, *state.shadows)
+    objections = (
+        (
+            not 0 < fact.share < 1,
+            f"a share of {fact.share:g} is none: it has to be more than 0 and less than 1",
+        ),
+        (desk.governed.known(version) is None, f"there is no version {version} that could answer"),
+        (
+            version == state.champion,
+            f"version {version} is the champion: it answers all ids that nobody else does",
+        ),
+        (
+            not scored,
+            f"version {version} is archived: only what scores every row can be given a share of them",
+        ),
+        (
+            (version, fact.share) == (state.split, state.split_share),
+            f"version {version} has that share already",
+        ),
+    )
+    return next((why for true, why in objections if true), "")
 
 
 def _said(what: str, fact: Command) -> str:

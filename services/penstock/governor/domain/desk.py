@@ -44,29 +44,25 @@ class Desk:
     def route(
         self,
         kind: type[Routing],
-        version: int,
+        version: int | None,
         reason: str,
         *,
         causes: tuple[Source, ...] = (),
         numbers: Mapping[str, float] | None = None,
     ) -> None:
-        """Write a decision about a version, with the route as it now follows from the state."""
+        """Write a decision about a version, if any, with the route as it now follows from the state."""
         self.governed = self.governed.but(shadows=shadows(self.governed))
         route = routed(self.governed.state)
         if route != self._route:
             route = replace(route, epoch=route.epoch + 1)
             self.governed = self.governed.but(epoch=route.epoch)
             self._route = route
-        self._write(
-            kind(
-                **self._head(kind.__name__, version, causes=causes),
-                version=version,
-                lane=self.governed.lane_of(version),
-                route=route,
-                numbers=dict(numbers or {}),
-                reason=reason,
-            )
-        )
+        fields: dict[str, Any] = {
+            **self._head(kind.__name__, version, causes=causes),
+            "version": version,
+            "lane": self.governed.lane_of(version),
+        }
+        self._write(kind(**fields, route=route, numbers=dict(numbers or {}), reason=reason))
 
     def _head(self, *subject: object, causes: tuple[Source, ...] = ()) -> dict[str, Any]:
         state, place = self.governed.state, self.place

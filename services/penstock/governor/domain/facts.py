@@ -17,7 +17,7 @@ Evidence = (
     | r.DriftCleared
     | r.HoleFound
 )
-Command = r.PromoteVersion | r.RollBack | r.HoldPipeline | r.ResumePipeline
+Command = r.PromoteVersion | r.RollBack | r.HoldPipeline | r.ResumePipeline | r.SplitTraffic
 Fact = (
     r.PipelineApplied
     | r.VersionRegistered
@@ -37,6 +37,7 @@ Routing = (
     | r.Rejected
     | r.Archived
     | r.ApprovalRequested
+    | r.TrafficSplit
 )
 Notice = r.Approved | r.Held | r.Resumed | r.Alerted
 Decision = r.BaselineRequested | r.RetrainRequested | Routing | Notice

@@ -53,7 +53,7 @@ class Governed:
         state = self.state
         others = [each for each in state.versions if each.version != known.version]
         versions = sorted([*others, known], key=lambda each: each.version)
-        used = {state.champion, state.canary, *state.shadows}
+        used = {state.champion, state.canary, state.split, *state.shadows}
         recent = versions[-KEPT].version if len(versions) > KEPT else 0
         kept = (each for each in versions if each.version >= recent or each.version in used)
         return self.but(versions=tuple(kept))
@@ -125,6 +125,9 @@ def begun(pipeline: Pipeline, text: str) -> Governed:
         retrains=(),
         resumes=None,
         waiting=(),
+        split=None,
+        split_share=0.0,
+        split_salt="",
     )
     return applied(Governed(state=state, pipeline=pipeline, text=text), pipeline, text)
 

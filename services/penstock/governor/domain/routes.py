@@ -19,6 +19,9 @@ def routed(state: GovernorState) -> Route:
         share=state.share,
         salt=state.salt,
         shadows=state.shadows,
+        split=state.split,
+        split_share=state.split_share,
+        split_salt=state.split_salt,
     )
 
 
@@ -41,6 +44,8 @@ def shadows(governed: Governed) -> tuple[int, ...]:
         sorted(
             version
             for version in wanted
-            if version is not None and version in known and version not in (state.champion, state.canary)
+            if version is not None
+            and version in known
+            and version not in (state.champion, state.canary, state.split)
         )
     )

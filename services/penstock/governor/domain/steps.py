@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from penstock.contracts import records as r
-from penstock.contracts.records import Challenger, Source, Standing, Watch
+from penstock.contracts.records import Challenger, GovernorState, Source, Standing, Watch
 from penstock.governor.domain.governed import ALARM
 from penstock.governor.domain.table import Move
 
@@ -89,9 +89,10 @@ def promote(
         challenger=challenger if keeps else None,
         # A regular version in service ends what an alarm has begun.
         alarm=state.alarm if governed.lane_of(version) == ALARM else None,
+        **_undivided(state, version),
     ).moved(Move.PROMOTE)
     known = governed.known(version)
-    if known is not None and version not in (*state.shadows, state.canary):
+    if known is not None and version not in (*state.shadows, state.canary, state.split):
         # What nobody scored since is not failing now, whatever was said of it long ago.
         desk.governed = desk.governed.with_known(replace(known, onset=None, alarmed=None))
     desk.route(r.Promoted, version, reason, causes=causes, numbers={"forced": float(forced)})
@@ -109,6 +110,7 @@ def roll_back(desk: Desk, reason: str, standing: Standing | None = None) -> None
         promoted=state.judged,
         watch=None,
         **_compared_anew(governed, watch.former),
+        **_undivided(state, watch.former),
     ).moved(Move.ROLL_BACK)
     if state.challenger is not None and state.challenger.version == watch.former:
         desk.governed = desk.governed.but(challenger=None, canary=None, share=0.0, salt="")
@@ -129,6 +131,11 @@ def _compared_anew(governed: Governed, version: int) -> dict[str, object]:
     if governed.lane_of(version) == governed.champion_lane:
         return {}
     return {"tests": governed.state.tests + 1, "lane_standings": ()}
+
+
+def _undivided(state: GovernorState, champion: int) -> dict[str, object]:
+    """A version that becomes champion needs no share of its own any more; any other one keeps its."""
+    return {"split": None, "split_share": 0.0, "split_salt": ""} if champion == state.split else {}
 
 
 def rest(desk: Desk) -> None:

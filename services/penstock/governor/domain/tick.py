@@ -51,7 +51,8 @@ def _watch(desk: Desk) -> None:
         desk.governed = desk.governed.but(watch=None)
         if desk.governed.stage is r.Stage.WATCHING:
             desk.governed = desk.governed.moved(Move.REST)
-        if former not in (desk.governed.state.canary, *shadows(desk.governed)):
+        after = desk.governed.state
+        if former not in (after.canary, after.split, *shadows(desk.governed)):
             desk.route(r.Archived, former, "the watch is over: its successor did no harm")
 
 
@@ -109,7 +110,7 @@ def _failing(governed: Governed) -> r.Known | None:
     champion = None if state.champion is None else governed.known(state.champion)
     if champion is None or champion.purpose is not r.Purpose.BASELINE:
         return champion
-    routed = [each for each in state.versions if each.version in state.shadows]
+    routed = [each for each in state.versions if each.version in (*state.shadows, state.split)]
     return max(routed, key=lambda each: each.version, default=champion)
 
 
