@@ -44,6 +44,7 @@ class AvroType:
         default: the word for one that an enum does not know, or None.
         fields: of a record, by name.
         parts: the branches of a union; the items of an array, or values of a map.
+        nodes: how many types it is made of, itself among them, were each written out where it is named.
     """
 
     kind: str
@@ -54,6 +55,12 @@ class AvroType:
     default: str | None = None
     fields: Mapping[str, AvroField] = field(default_factory=dict)
     parts: tuple[AvroType, ...] = ()
+    nodes: int = field(init=False, default=1)
+
+    def __post_init__(self) -> None:
+        # Counted as it is put together: a few names that name each other twice would take for ever after.
+        inner = sum(each.nodes for each in self.parts) + sum(each.type.nodes for each in self.fields.values())
+        object.__setattr__(self, "nodes", 1 + inner)
 
     @property
     def word(self) -> str:
@@ -188,6 +195,19 @@ def _below(kind: AvroType, segment: str) -> list[AvroType]:
             return [kind]
         case _:
             return []
+
+
+def ambiguous(types: Sequence[AvroType]) -> str:
+    """Two types of these whose plain values look the same and mean something else; '' if there are none.
+
+    >>> ambiguous([AvroType(kind="long"), AvroType(kind="long", logical="timestamp-micros")])
+    'long or timestamp-micros'
+    """
+    for looks in (("int", "long"), ("bytes", "fixed")):
+        alike = {(each.logical, each.scale): each.word for each in types if each.kind in looks}
+        if len(alike) > 1:
+            return " or ".join(sorted(alike.values()))
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

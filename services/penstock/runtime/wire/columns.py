@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from penstock.kernel.columns import plain
 from penstock.kernel.paths import dig
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from penstock.kernel.columns import Values
     from penstock.kernel.errors import Invalid
-    from penstock.kernel.features import Values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +45,39 @@ class Columns:
         values = {path: _column(fields, path) for path in paths}
         return cls(values=values, places=list(rows), refused=refused)
 
+    @classmethod
+    def none(cls, paths: Collection[str], refused: Mapping[int, Invalid]) -> Columns:
+        """Of a batch of which nothing could be read."""
+        return cls(values={path: [] for path in paths}, places=(), refused=refused)
+
+    @classmethod
+    def merged(cls, paths: Collection[str], parts: Collection[Columns]) -> Columns:
+        """Of the parts of one batch, each with the places of its own records in it.
+
+        >>> parts = [Columns.gather("a", {1: {"a": "x"}}, {}), Columns.gather("a", {0: {"a": "y"}}, {})]
+        >>> Columns.merged("a", parts)
+        Columns(values={'a': ['y', 'x']}, places=[0, 1], refused={})
+        """
+        refused = {place: why for part in parts for place, why in part.refused.items()}
+        filled = [part for part in parts if part.places]
+        if len(filled) == 1:
+            return cls(values=filled[0].values, places=filled[0].places, refused=refused)
+        places = [place for part in filled for place in part.places]
+        order = sorted(range(len(places)), key=places.__getitem__)
+        values = {}
+        for path in paths:
+            column = [value for part in filled for value in plain(part.values[path])]
+            values[path] = [column[at] for at in order]
+        return cls(values=values, places=[places[at] for at in order], refused=refused)
+
+    def moved(self, places: Sequence[int]) -> Columns:
+        """The same of a part of a batch, by the places that its records have in the whole."""
+        return Columns(
+            values=self.values,
+            places=[places[at] for at in self.places],
+            refused={places[at]: why for at, why in self.refused.items()},
+        )
+
     def rows(self) -> Iterator[dict[str, object]]:
         """Row by row, as plain values.
 
@@ -53,9 +85,9 @@ class Columns:
         [{'a': 1, 'b': None}, {'a': None, 'b': 'x'}]
         """
         names = list(self.values)
-        plain = [each.tolist() if isinstance(each, np.ndarray) else each for each in self.values.values()]
+        columns = [plain(each) for each in self.values.values()]
         for place in range(len(self.places)):
-            yield {name: column[place] for name, column in zip(names, plain, strict=True)}
+            yield {name: column[place] for name, column in zip(names, columns, strict=True)}
 
 
 def _column(rows: Sequence[Mapping[str, object]], path: str) -> list[object]:

@@ -1,31 +1,38 @@
-"""Reads raw topics: JSON objects or single-object Avro."""
+"""Reads raw topics, whatever their wire format."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import orjson
-
-from penstock.kernel.errors import Invalid
-from penstock.runtime.avro import HEADER, LARGEST, Schema, fingerprint_of
-from penstock.runtime.wire.columns import Columns
+from penstock.kernel.formats import ENVELOPE
+from penstock.runtime.avro import Schema
+from penstock.runtime.wire.cloudevents import CloudEvents
+from penstock.runtime.wire.confluent import ConfluentValues
+from penstock.runtime.wire.container import Containers
+from penstock.runtime.wire.jsons import JsonValues
+from penstock.runtime.wire.registries import Registries
+from penstock.runtime.wire.single import SingleObjects
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from penstock.kernel.formats import Format
     from penstock.runtime.broker import Record
+    from penstock.runtime.wire.columns import Columns
+    from penstock.runtime.wire.payloads import Reads
 
 
 class Wire:
     """Reads the records of one raw topic.
 
     Args:
-        form: how they are written; an Avro schema has to be inline, as it is in an applied pipeline.
+        form: how they are written; Avro schemas have to be inline, as they are in an applied pipeline.
         paths: the fields to take of them.
+        registries: knows the schemas that the format leaves to a registry; one that proves itself to nobody
+            where left out.
 
     Raises:
-        Invalid: the schema is none, or one that is refused.
+        Invalid: a schema is none, or one that is refused.
 
     >>> from penstock.kernel.formats import Format
     >>> from penstock.runtime.broker import Record
@@ -35,47 +42,34 @@ class Wire:
     ({'id': ['a', 'a'], 'x': [None, None]}, [0, 1], {})
     """
 
-    def __init__(self, form: Format, paths: Collection[str]) -> None:
-        if form.wire == "avro" and not form.schema:
-            raise ValueError(f"the schema {form.file} is not inline")
-        self._paths = tuple(dict.fromkeys(paths))
-        self._schema = Schema(form.schema) if form.wire == "avro" else None
+    def __init__(self, form: Format, paths: Collection[str], registries: Registries | None = None) -> None:
+        if form.files:
+            raise ValueError(f"the schema {form.files[0]} is not inline")
+        self._reads = _reads(form, tuple(dict.fromkeys(paths)), registries or Registries())
 
     def read(self, records: Sequence[Record]) -> Columns:
-        """The fields of a batch; what cannot be read is refused, with what is wrong with it."""
-        rows: dict[int, Mapping[str, object]] = {}
-        refused: dict[int, Invalid] = {}
-        for place, record in enumerate(records):
-            try:
-                rows[place] = self._fields(record.value)
-            except Invalid as why:
-                refused[place] = why
-        return Columns.gather(self._paths, rows, refused)
+        """The fields of a batch; what cannot be read is refused, with what is wrong with it.
 
-    def _fields(self, payload: bytes | None) -> Mapping[str, object]:
-        if not payload:
-            raise Invalid("the record has no value", reason="empty")
-        return _json(payload) if self._schema is None else _avro(payload, self._schema)
+        Raises:
+            NotYet: a schema is not known yet, or its registry does not answer.
+        """
+        return self._reads.read(records)
 
 
-def _json(payload: bytes) -> Mapping[str, object]:
-    if len(payload) > LARGEST:
-        raise Invalid(f"{len(payload)} bytes, at most {LARGEST} are read", reason="too_large")
-    try:
-        fields = orjson.loads(payload)
-    except orjson.JSONDecodeError as error:
-        raise Invalid(f"not JSON: {error}", reason="undecodable") from error
-    if not isinstance(fields, dict):
-        raise Invalid(f"expected a JSON object, got a {type(fields).__name__}", reason="undecodable")
-    return fields
-
-
-def _avro(payload: bytes, schema: Schema) -> Mapping[str, object]:
-    if (written := fingerprint_of(payload)) != schema.fingerprint:
-        message = (
-            f"written with the schema {written.hex()}, the pipeline reads {schema.name}"
-            f" ({schema.fingerprint.hex()})"
-        )
-        raise Invalid(message, reason="unknown_schema")
-    fields: dict[str, Any] = schema.read(payload[HEADER:])
-    return fields
+def _reads(form: Format, paths: tuple[str, ...], registries: Registries) -> Reads:
+    inside = [path for path in paths if form.cloudevents and path.startswith(f"{ENVELOPE}.")]
+    data = tuple(path for path in paths if path not in inside)
+    reader = Schema(form.reader.schema) if form.reader else None
+    written = {each.id: Schema(each.schema) for each in form.others}
+    reads: Reads
+    match form.wire:
+        case "json":
+            reads = JsonValues(data)
+        case "avro":
+            reads = SingleObjects([Schema(each.schema) for each in form.written], data, reader)
+        case "container":
+            reads = Containers(data, reader)
+        case "confluent":
+            registry = registries.at(form.registry) if form.registry else None
+            reads = ConfluentValues(written, registry, data, reader)
+    return CloudEvents(reads, data, inside) if form.cloudevents else reads
