@@ -1,6 +1,9 @@
-"""The summariser's shell: `P.predictions` and `P.outcomes` in, one summary per transaction and partition out.
+"""The summariser's shell: `P.predictions`, `P.outcomes` and `P.quality` in, one summary per transaction and
+partition out.
 
-It keeps nothing but where its chain stands, and that rides in the metadata of the committed offset.
+It keeps nothing but where its chain stands, and that rides in the metadata of the committed offset. The chain
+is one of predictions and outcomes: what intake made of producers' records is in the summary of the transaction
+that read it, and no hole in it makes anything else doubtful.
 """
 
 from __future__ import annotations
@@ -18,11 +21,13 @@ from penstock.contracts.records import (
     Outcome,
     Prediction,
     PredictionsLost,
+    RecordsTaken,
     RowBlock,
     Span,
     Summary,
 )
 from penstock.ingest.domain import summary as sums
+from penstock.ingest.domain.counts import added
 from penstock.kernel.blocks import base_block
 from penstock.kernel.errors import Invalid
 from penstock.kernel.kinds import Category
@@ -34,7 +39,8 @@ from penstock.runtime.deadletter import Refused
 from penstock.runtime.loop import Staged
 from penstock.runtime.task import CatalogTask
 
-_INPUTS = ("predictions", "outcomes")
+_CHAINED = ("predictions", "outcomes")
+_INPUTS = (*_CHAINED, "quality")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +73,7 @@ class _Batch:
     rows: list[tuple[Decoded, bytes]] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     advanced: list[JoinAdvanced] = field(default_factory=list)
+    taken: list[RecordsTaken] = field(default_factory=list)
     unmatched: int = 0
     lost: int = 0
 
@@ -132,7 +139,7 @@ class SummariseTask(CatalogTask):
         predictions, outcomes = chain.ends
         if where.topic == self.names.of("predictions", name):
             predictions = gap.end
-        else:
+        elif where.topic == self.names.of("outcomes", name):
             outcomes = gap.end
         self._chains[name, where.partition] = replace(chain, ends=(predictions, outcomes))
 
@@ -141,7 +148,7 @@ class SummariseTask(CatalogTask):
     ) -> tuple[Summary, _Chain]:
         ends = tuple(
             batch.ends.get(self.names.of(topic, pipeline.name), end)
-            for topic, end in zip(_INPUTS, before.ends, strict=True)
+            for topic, end in zip(_CHAINED, before.ends, strict=True)
         )
         last = batch.advanced[-1] if batch.advanced else None
         after = replace(
@@ -173,7 +180,7 @@ class SummariseTask(CatalogTask):
             scored=tuple(sums.scored(heads, histogram=pipeline.task != "regression")),
             answered=tuple(sums.answered(heads)),
             time_blocks=tuple(sums.time_blocks(batch.outcomes, length, classes=len(pipeline.classes))),
-            taken=(),
+            taken=added(batch.taken),
         )
         return summary, after
 
@@ -186,6 +193,8 @@ def _sort(batch: _Batch, decoded: Decoded, payload: bytes) -> None:
             batch.outcomes.append(decoded.value)
         case JoinAdvanced():
             batch.advanced.append(decoded.value)
+        case RecordsTaken():
+            batch.taken.append(decoded.value)
         case LabelUnmatched():
             batch.unmatched += 1
         case PredictionsLost():
