@@ -74,6 +74,32 @@ def test_a_forced_promotion_and_its_rollback_name_who_asked(
     assert champion(story) == 0
 
 
+def test_a_share_of_the_ids_is_given_and_taken_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = alive(monkeypatch)
+    told = said(capsys, Exit.OK, "model", "split", "churn", "2", "--share", "0.3", "--reason", "a field test")
+    assert told.startswith("TrafficSplit ")
+    said_so = (
+        ": version 2 (recent) answers 30% of the ids until told otherwise: asked for by ada: a field test\n"
+    )
+    assert told.endswith(said_so)
+    [asked] = story.system.events("commands")
+    assert (asked.version, asked.share) == (2, 0.3)
+    story.system.settle()
+    assert story.system.events("routes")[-1].split == 2
+    assert main(["model", "list", "-o", "json"]) == Exit.OK
+    stages = {each["version"]: each["stage"] for each in json.loads(capsys.readouterr().out)}
+    assert stages[2] == "split"
+
+    assert said(capsys, Exit.REFUSED, "model", "split", "2", "--share", "0.3").startswith(
+        "version 2 has that"
+    )
+    assert "the split of the traffic to end" in said(capsys, Exit.OK, "model", "split", "--end", "--no-wait")
+    story.system.settle()
+    assert story.system.events("routes")[-1].split is None
+
+
 def test_a_pipeline_is_held_and_resumed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +189,14 @@ def test_a_command_that_became_a_dead_letter_says_why(
             Exit.USAGE,
             "argument VERSION: 'latest' is not a whole number, 0 or more",
         ),
+        (
+            ["model", "split", "churn", "2", "--share", "30"],
+            Exit.USAGE,
+            "argument --share: '30' is not a number between 0 and 1",
+        ),
+        (["model", "split", "churn", "--share", "0.3"], Exit.USAGE, "which version?"),
+        (["model", "split", "churn", "2"], Exit.USAGE, "one of the arguments --share --end is required"),
+        (["model", "split", "churn", "2", "--end"], Exit.USAGE, "leave out 2"),
     ],
 )
 def test_what_cannot_be_asked_is_not_written(

@@ -40,13 +40,13 @@ def test_a_split_is_a_route_and_its_end_is_the_route_before() -> None:
     assert (before.champion, before.shadows) == (1, (0, 2))
     begun = _split(loop, 2)
     assert (begun.version, begun.lane, begun.numbers) == (2, "linear", {"share": 0.3})
-    assert begun.reason == "answers 30% of the ids until told otherwise, asked for by ann: the field test"
+    assert begun.reason == "asked for by ann: the field test"
     route = begun.route
     assert (route.epoch, route.champion, route.canary, route.shadows) == (before.epoch + 1, 1, None, (0,))
     assert (route.split, route.split_share, route.split_salt) == (2, 0.3, "churn/split/2")
     assert (loop.stage, loop.state.challenger) == (before.stage, before.challenger)
     ended = _split(loop, None)
-    assert ended.reason == "version 2 no longer answers 30% of the ids, asked for by ann: the field test"
+    assert ended.reason == "version 2 had 30%; asked for by ann: the field test"
     assert (ended.version, ended.lane) == (None, "")
     assert (ended.route.split, ended.route.split_share, ended.route.shadows) == (None, 0.0, (0, 2))
 

@@ -35,6 +35,21 @@ def port(text: str) -> int:
     return _within(text, 1, LARGEST_PORT)
 
 
+def share(text: str) -> float:
+    """A part of a whole: more than nothing, less than all.
+
+    >>> share("0.3")
+    0.3
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return value
+
+
 def _within(text: str, least: int, most: int | None) -> int:
     expected = f"a whole number, {least} or more" if most is None else f"a number from {least} to {most}"
     if text.isascii() and text.isdigit() and least <= int(text) and (most is None or int(text) <= most):

@@ -64,6 +64,7 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb(name="model promote", module="model_promote", group=MODELS, help="make a version the champion"),
     Verb(name="model rollback", module="model_rollback", group=MODELS, help="restore the former champion"),
+    Verb(name="model split", module="model_split", group=MODELS, help="give a version a share of the ids"),
     Verb(name="drift status", module="drift_status", group=DECISIONS, help="what the monitor sees now"),
     Verb(name="decisions list", module="decisions_list", group=DECISIONS, help="what was decided, and why"),
     Verb(
@@ -106,7 +107,7 @@ def below(word: str, verbs: Sequence[Verb] = VERBS) -> list[Verb]:
     """The two-word verbs that begin with this word.
 
     >>> [verb.name for verb in below("model")]
-    ['model list', 'model show', 'model history', 'model promote', 'model rollback']
+    ['model list', 'model show', 'model history', 'model promote', 'model rollback', 'model split']
     """
     return [verb for verb in verbs if verb.name.startswith(f"{word} ")]
 

@@ -97,8 +97,8 @@ def _split(desk: Desk, fact: r.SplitTraffic) -> None:
         desk.notice(r.Alerted, why)
     elif fact.version is None:
         desk.governed = desk.governed.but(split=None, split_share=0.0, split_salt="")
-        ended = f"version {state.split} no longer answers {state.split_share * 100:g}% of the ids"
-        desk.route(r.TrafficSplit, None, _said(f"{ended}, asked for", fact))
+        had = f"version {state.split} had {state.split_share * 100:g}%"
+        desk.route(r.TrafficSplit, None, _said(f"{had}; asked for", fact))
     else:
         desk.governed = desk.governed.but(
             split=fact.version,
@@ -106,13 +106,7 @@ def _split(desk: Desk, fact: r.SplitTraffic) -> None:
             # Of the version alone: with another share, an id that stays in it stays with who answered it.
             split_salt=f"{state.pipeline}/split/{fact.version}",
         )
-        answers = f"answers {fact.share * 100:g}% of the ids until told otherwise"
-        desk.route(
-            r.TrafficSplit,
-            fact.version,
-            _said(f"{answers}, asked for", fact),
-            numbers={"share": fact.share},
-        )
+        desk.route(r.TrafficSplit, fact.version, _said("asked for", fact), numbers={"share": fact.share})
 
 
 def _indivisible(desk: Desk, fact: r.SplitTraffic) -> str:
