@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from penstock import onnx
-from penstock.cli import command, main
+from penstock.cli import command, main, model_list
 from penstock.cli.exits import Exit
 from penstock.contracts import records as r
 from penstock.governor import task as governor
@@ -88,6 +88,7 @@ def test_a_share_of_the_ids_is_given_and_taken_back(
     assert (asked.version, asked.share) == (2, 0.3)
     story.system.settle()
     assert story.system.events("routes")[-1].split == 2
+    monkeypatch.setattr(model_list, "connected", story.connected)
     assert main(["model", "list", "-o", "json"]) == Exit.OK
     stages = {each["version"]: each["stage"] for each in json.loads(capsys.readouterr().out)}
     assert stages[2] == "split"
