@@ -18,11 +18,12 @@ from penstock.runtime.wire.jsons import read_objects
 from penstock.runtime.wire.payloads import sorted_out
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from penstock.runtime.avro import Schema
     from penstock.runtime.broker import Record
     from penstock.runtime.wire.registry import Found, Registry
+    from penstock.runtime.wire.wanted import Wanted
 
 HEADER: Final = "__value_schema_id"
 _NUMBER, _GUID = 5, 17  # bytes of the two names, magic included
@@ -36,7 +37,7 @@ class ConfluentValues:
     Args:
         schemas: those that the pipeline names, by id.
         registry: that knows others; None where the pipeline names no registry.
-        paths: the fields to take.
+        wanted: the fields to take.
         reader: the schema whose names they are, where the pipeline names one.
     """
 
@@ -44,30 +45,31 @@ class ConfluentValues:
         self,
         schemas: Mapping[str, Schema],
         registry: Registry | None,
-        paths: Collection[str],
+        wanted: Wanted,
         reader: Schema | None,
     ) -> None:
-        self._paths = tuple(paths)
+        self._wanted = wanted
+        self._paths = wanted.paths
         self._reader = reader
         self._registry = registry
-        self._own = {name: Bodies(schema, paths, reader) for name, schema in schemas.items()}
+        self._own = {name: Bodies(schema, wanted, reader) for name, schema in schemas.items()}
         self._bodies: OrderedDict[str, Bodies] = OrderedDict()
 
     def read(self, records: Sequence[Record]) -> Columns:
         places, values, refused = sorted_out(records)
         named = any(record.headers for record in records)
-        groups: defaultdict[tuple[bytes, int], list[int]] = defaultdict(list)
+        groups: defaultdict[tuple[bytes, bytes], list[int]] = defaultdict(list)
         for at, value in enumerate(values):
             in_header = _in_header(records[places[at]]) if named else None
-            name = _in_front(value) if in_header is None else in_header
-            groups[name, 0 if in_header is not None else len(name)].append(at)
+            written = _in_front(value) if in_header is None else in_header
+            groups[written, b"" if in_header is not None else written].append(at)
         parts = [Columns.none(self._paths, refused)]
         names = {written: _name(written) for written, _ in groups}
         known = self._known({name for name in names.values() if isinstance(name, str)})
-        for (written, skip), members in groups.items():
+        for (written, header), members in groups.items():
             name = names[written]
             found = known[name] if isinstance(name, str) else name
-            part = self._part(found, name, [values[at] for at in members], skip)
+            part = self._part(found, name, [values[at] for at in members], header)
             parts.append(part.moved([places[at] for at in members]))
         return Columns.merged(self._paths, parts)
 
@@ -88,19 +90,19 @@ class ConfluentValues:
         return known
 
     def _part(
-        self, found: Bodies | Found | Invalid, name: object, payloads: list[bytes], skip: int
+        self, found: Bodies | Found | Invalid, name: object, payloads: list[bytes], header: bytes
     ) -> Columns:
         if isinstance(found, Invalid):
             return Columns.none(self._paths, dict.fromkeys(range(len(payloads)), found))
         if not isinstance(found, Bodies):
             if found.schema is None:
-                return read_objects(self._paths, payloads, skip=skip)
-            bodies = Bodies(found.schema, self._paths, self._reader)
+                return read_objects(self._paths, payloads, skip=len(header))
+            bodies = Bodies(found.schema, self._wanted, self._reader)
             self._bodies[str(name)] = bodies
             if len(self._bodies) > _MOST_IDS:
                 self._bodies.popitem(last=False)
             found = bodies
-        return found.read(payloads, skip=skip)
+        return found.read(payloads, header=header)
 
 
 def _in_header(record: Record) -> bytes | None:

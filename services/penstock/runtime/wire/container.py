@@ -19,9 +19,10 @@ from penstock.runtime.wire.columns import Columns
 from penstock.runtime.wire.payloads import sorted_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
     from penstock.runtime.broker import Record
+    from penstock.runtime.wire.wanted import Wanted
 
 _MAGIC: Final = b"Obj\x01"
 _SYNC: Final = 16
@@ -37,12 +38,13 @@ class Containers:
     """Each value is a container of one record.
 
     Args:
-        paths: the fields to take.
+        wanted: the fields to take.
         reader: the schema whose names they are, where the pipeline names one.
     """
 
-    def __init__(self, paths: Collection[str], reader: Schema | None) -> None:
-        self._paths = tuple(paths)
+    def __init__(self, wanted: Wanted, reader: Schema | None) -> None:
+        self._wanted = wanted
+        self._paths = wanted.paths
         self._reader = reader
         self._known: OrderedDict[bytes, Bodies | Invalid] = OrderedDict()
 
@@ -71,7 +73,7 @@ class Containers:
         known = self._known.get(schema)
         if known is None:
             try:
-                known = Bodies(Schema(schema), self._paths, self._reader)
+                known = Bodies(Schema(schema), self._wanted, self._reader)
             except Invalid as why:
                 known = why
             self._known[schema] = known

@@ -6,6 +6,7 @@ at once. Times are milliseconds since 1970, whatever unit they were written in; 
 
 from __future__ import annotations
 
+import math
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from penstock.kernel.columns import Values
 
 _MS_OF_DAY: Final = 86_400_000
+_LONGEST: Final = 512
+"""Bytes of a decimal that has as many digits as a schema may give it."""
 _TO_MS: Final[dict[str, Callable[[Any], Any]]] = {
     "date": lambda days: days * _MS_OF_DAY,
     "local-timestamp-micros": lambda value: value // 1000,
@@ -85,16 +88,18 @@ def _one(value: Any, by_type: dict[type, Callable[[Any], Any]]) -> Any:
 
 def _decimal(scale: int) -> Callable[[bytes], int | float]:
     """A whole number where there are no digits after the point: it may be an id. Else a double."""
-    unit = 10**scale
+    unit: int = 10**scale
 
     def read(raw: bytes) -> int | float:
+        if len(raw) > _LONGEST:
+            return -math.inf if raw[0] & 0x80 else math.inf
         unscaled = int.from_bytes(raw, "big", signed=True)
         if not scale:
             return unscaled
         try:
-            return unscaled / unit
+            return float(unscaled / unit)
         except OverflowError:
-            return float("inf") if unscaled > 0 else float("-inf")
+            return math.inf if unscaled > 0 else -math.inf
 
     return read
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from penstock.kernel.formats import ENVELOPE
@@ -12,6 +13,7 @@ from penstock.runtime.wire.container import Containers
 from penstock.runtime.wire.jsons import JsonValues
 from penstock.runtime.wire.registries import Registries
 from penstock.runtime.wire.single import SingleObjects
+from penstock.runtime.wire.wanted import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -30,6 +32,8 @@ class Wire:
         paths: the fields to take of them.
         registries: knows the schemas that the format leaves to a registry; one that proves itself to nobody
             where left out.
+        numbers: those of the fields of which only numbers are wanted.
+        words: those that repeat a few words.
 
     Raises:
         Invalid: a schema is none, or one that is refused.
@@ -42,10 +46,18 @@ class Wire:
     ({'id': ['a', 'a'], 'x': [None, None]}, [0, 1], {})
     """
 
-    def __init__(self, form: Format, paths: Collection[str], registries: Registries | None = None) -> None:
+    def __init__(
+        self,
+        form: Format,
+        paths: Collection[str],
+        registries: Registries | None = None,
+        *,
+        numbers: Collection[str] = (),
+        words: Collection[str] = (),
+    ) -> None:
         if form.files:
             raise ValueError(f"the schema {form.files[0]} is not inline")
-        self._reads = _reads(form, tuple(dict.fromkeys(paths)), registries or Registries())
+        self._reads = _reads(form, Wanted.of(paths, numbers, words), registries or Registries())
 
     def read(self, records: Sequence[Record]) -> Columns:
         """The fields of a batch; what cannot be read is refused, with what is wrong with it.
@@ -56,15 +68,15 @@ class Wire:
         return self._reads.read(records)
 
 
-def _reads(form: Format, paths: tuple[str, ...], registries: Registries) -> Reads:
-    inside = [path for path in paths if form.cloudevents and path.startswith(f"{ENVELOPE}.")]
-    data = tuple(path for path in paths if path not in inside)
+def _reads(form: Format, wanted: Wanted, registries: Registries) -> Reads:
+    inside = [path for path in wanted.paths if form.cloudevents and path.startswith(f"{ENVELOPE}.")]
+    data = replace(wanted, paths=tuple(path for path in wanted.paths if path not in inside))
     reader = Schema(form.reader.schema) if form.reader else None
     written = {each.id: Schema(each.schema) for each in form.others}
     reads: Reads
     match form.wire:
         case "json":
-            reads = JsonValues(data)
+            reads = JsonValues(data.paths)
         case "avro":
             reads = SingleObjects([Schema(each.schema) for each in form.written], data, reader)
         case "container":
@@ -72,4 +84,4 @@ def _reads(form: Format, paths: tuple[str, ...], registries: Registries) -> Read
         case "confluent":
             registry = registries.at(form.registry) if form.registry else None
             reads = ConfluentValues(written, registry, data, reader)
-    return CloudEvents(reads, data, inside) if form.cloudevents else reads
+    return CloudEvents(reads, data.paths, inside) if form.cloudevents else reads

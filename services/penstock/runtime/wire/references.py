@@ -49,14 +49,15 @@ def _in_mapping(schema: dict[str, Any], referred: dict[str, Any], space: str) ->
         fields = schema.get("fields")
         if not isinstance(fields, list):
             return schema
-        whole = [
+        inner = [
             {**each, "type": _put_in(each["type"], referred, space)}
             if isinstance(each, dict) and "type" in each
             else each
             for each in fields
         ]
-        return {**schema, "fields": whole}
-    inner = {
-        key: _put_in(schema[key], referred, space) for key in ("type", "items", "values") if key in schema
-    }
-    return {**schema, **inner}
+        return {**schema, "fields": inner}
+    whole = dict(schema)
+    for key in ("type", "items", "values"):
+        if key in schema:
+            whole[key] = _put_in(schema[key], referred, space)
+    return whole

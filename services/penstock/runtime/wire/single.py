@@ -12,9 +12,10 @@ from penstock.runtime.wire.columns import Columns
 from penstock.runtime.wire.payloads import sorted_out
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from penstock.runtime.broker import Record
+    from penstock.runtime.wire.wanted import Wanted
 
 
 class SingleObjects:
@@ -22,22 +23,22 @@ class SingleObjects:
 
     Args:
         schemas: those of the writers.
-        paths: the fields to take.
+        wanted: the fields to take.
         reader: the schema whose names they are, where the pipeline names one.
 
     Raises:
         Invalid: two of the schemas have one fingerprint.
     """
 
-    def __init__(self, schemas: Sequence[Schema], paths: Collection[str], reader: Schema | None) -> None:
-        self._paths = tuple(paths)
+    def __init__(self, schemas: Sequence[Schema], wanted: Wanted, reader: Schema | None) -> None:
+        self._paths = wanted.paths
         self._schemas = {schema.header: schema for schema in schemas}
         if len(self._schemas) < len(schemas):
             names = ", ".join(schema.name for schema in schemas)
             raise Invalid(
                 f"two of the schemas {names} have one fingerprint: records do not say which", reason="schema"
             )
-        self._bodies = {header: Bodies(each, paths, reader) for header, each in self._schemas.items()}
+        self._bodies = {header: Bodies(each, wanted, reader) for header, each in self._schemas.items()}
 
     def read(self, records: Sequence[Record]) -> Columns:
         places, values, refused = sorted_out(records)
@@ -49,7 +50,7 @@ class SingleObjects:
             where = [places[at] for at in members]
             payloads = [values[at] for at in members]
             if bodies := self._bodies.get(header):
-                parts.append(bodies.read(payloads, skip=HEADER).moved(where))
+                parts.append(bodies.read(payloads, header=header).moved(where))
             else:
                 parts.append(Columns.none(self._paths, dict.fromkeys(where, self._stranger(payloads[0]))))
         return Columns.merged(self._paths, parts)
