@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import fastavro
 
+from penstock.kernel.avrotypes import read_type
 from penstock.kernel.errors import Invalid
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ LARGEST: Final = 256 * 1024
 """Producers' payloads above this are refused before anything is allocated for them."""
 LARGEST_OWN: Final = 1024 * 1024
 """The same for records of our own: what a topic takes."""
+_MOST_TYPES: Final = 10_000
+"""Types that a schema may have, each counted where it is named: a few lines may name each other so often that
+nobody can write them out."""
+_DEEPEST: Final = 64
+"""Types within types."""
 
 
 class Schema:
@@ -49,6 +55,8 @@ class Schema:
             self.text = text if isinstance(text, str) else text.decode()
             self.raw: Any = json.loads(self.text)
             refuse_bombs(self.raw)
+            if read_type(self.raw).nodes > _MOST_TYPES:
+                raise Invalid(f"a schema of more than {_MOST_TYPES} types is refused", reason="schema")
             self.fingerprint = _fingerprint(fastavro.schema.to_parsing_canonical_form(self.raw))
             self.parsed = fastavro.parse_schema(_plain(self.raw))
         except Invalid:
@@ -135,7 +143,22 @@ def refuse_bombs(schema: Any) -> int:
     ...
     penstock.kernel.errors.Invalid: items of an array that take no bytes are refused
     """
+    _refuse_depths(schema)
     return _least(schema, {}, "")
+
+
+def _refuse_depths(schema: Any) -> None:
+    """Looks at one level after the other, so it cannot be led too deep itself."""
+    level, depth = [schema], 0
+    while level:
+        if (depth := depth + 1) > 4 * _DEEPEST:  # a field of a record is a list, a mapping and its type
+            raise Invalid(f"types nested more than {_DEEPEST} deep are refused", reason="schema")
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
+            if isinstance(inner, dict | list)
+        ]
 
 
 _PRIMITIVE: Final = {

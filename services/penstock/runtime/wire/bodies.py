@@ -78,12 +78,12 @@ class Bodies:
     def _compile(self, wanted: Wanted) -> AvroColumns | None:
         """The decoder by columns, where the schema has one: it knows only what this writer wrote."""
         paths = {path: _dotted(leaf) for path, leaf in self._leaves.items() if leaf.path is not None}
+        # Where a number means something else than it says, that is told of whole numbers.
+        numbers = [path for path in wanted.numbers if not self._meanings.get(path)]
         return AvroColumns.compile(
             self._schema,
             set(paths.values()),
-            numbers={
-                paths[path] for path in wanted.numbers if path in paths and not self._meanings.get(path)
-            },
+            numbers={paths[path] for path in numbers if path in paths},
             words={paths[path] for path in wanted.words if path in paths},
             largest=LARGEST,
         )
