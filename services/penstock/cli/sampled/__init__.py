@@ -1,0 +1,1 @@
+"""A sample of producers' topics: read in no group, and judged as intake would."""
