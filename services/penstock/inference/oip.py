@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 LONGEST_ID: Final = 256
 OUTPUTS: Final = ("scores", "model_version", "role", "id")
 """What a request may ask for; without asking it gets the scores."""
+PIN: Final = "penstock-version"
+"""Metadata of a call that pins a version as the request's own field does, where a client cannot set that."""
 
 
 class Chance(NamedTuple):
@@ -99,8 +101,33 @@ def find_version(serving: Serving, version: str) -> int | None:
     )
 
 
-def infer(directory: Directory, request: bytes, chance: Chance) -> tuple[bytes | Fault, Served]:
+def agreed(field: str, pin: str) -> str:
+    """The version that both the request's field and the call's metadata ask for; either may say nothing.
+
+    Raises:
+        Fault: INVALID_ARGUMENT where the metadata is no version, or they differ.
+    """
+    if not pin:
+        return field
+    if not (pin.isascii() and pin.isdecimal()):
+        why = f"metadata {PIN!r} is {show(pin)}, expected the number of a version"
+    elif field not in ("", pin):
+        why = f"metadata {PIN!r} is {show(pin)}, model_version is {show(field)}: one of them is enough"
+    else:
+        return pin
+    raise Fault("INVALID_ARGUMENT", violations=[Violation(PIN, why)])
+
+
+def infer(
+    directory: Directory, request: bytes, chance: Chance, pin: str = ""
+) -> tuple[bytes | Fault, Served]:
     """Answer one ModelInferRequest.
+
+    Args:
+        directory: what can be asked.
+        request: as it came.
+        chance: what is different with every call.
+        pin: the version that the call's metadata names; empty where it names none.
 
     Returns:
         the bytes of the response, or the fault where the answering version could not score; and what is to be
@@ -109,7 +136,7 @@ def infer(directory: Directory, request: bytes, chance: Chance) -> tuple[bytes |
     Raises:
         Fault: nothing was scored, and nothing is to be logged.
     """
-    asked = read(directory, request, chance)
+    asked = read(directory, request, chance, pin)
     scored = asked.serving.score(asked.ids, asked.serving.layout.names, asked.vectors.matrix, pin=asked.pin)
     served = Served(asked=asked, scored=scored)
     try:
@@ -118,7 +145,7 @@ def infer(directory: Directory, request: bytes, chance: Chance) -> tuple[bytes |
         return fault, served
 
 
-def read(directory: Directory, request: bytes, chance: Chance) -> Asked:
+def read(directory: Directory, request: bytes, chance: Chance, pin: str = "") -> Asked:
     """What a ModelInferRequest asks; raises `Fault` where that cannot be told or had."""
     message = oip_pb2.ModelInferRequest()
     try:
@@ -126,7 +153,7 @@ def read(directory: Directory, request: bytes, chance: Chance) -> Asked:
     except DecodeError as error:
         raise Fault("INVALID_ARGUMENT", "the message is not a ModelInferRequest") from error
     serving = find(directory, message.model_name)
-    pin = find_version(serving, message.model_version)
+    version = find_version(serving, agreed(message.model_version, pin))
     outputs = tuple(output.name for output in message.outputs)
     if unknown := [name for name in outputs if name not in OUTPUTS]:
         text = f"output {unknown[0]!r} is not one of {', '.join(OUTPUTS)}"
@@ -141,7 +168,7 @@ def read(directory: Directory, request: bytes, chance: Chance) -> Asked:
         ids=ids,
         times=times,
         vectors=coding.code(serving.layout, tensors, times),
-        pin=pin,
+        pin=version,
         outputs=outputs,
         raw=bool(message.raw_input_contents),
     )

@@ -35,7 +35,7 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  
 from penstock.contracts import oip_pb2  # noqa: E402
 from penstock.inference.faults import Fault  # noqa: E402
 from penstock.inference.metadata import CALLS  # noqa: E402
-from penstock.inference.oip import Chance, infer, varint  # noqa: E402
+from penstock.inference.oip import PIN, Chance, infer, varint  # noqa: E402
 from penstock.runtime import logs  # noqa: E402
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Server:
         passed = _Passed(context, f"{SERVICE}/ModelInfer")
         try:
             passed.in_time()
-            reply, served = await self._score(request)
+            reply, served = await self._score(request, passed.pin)
         except Fault as fault:
             await self._refuse(passed, fault)
         except Exception as error:  # noqa: BLE001 - as above
@@ -164,11 +164,11 @@ class Server:
         asyncio.get_running_loop().call_soon(self._done, passed, "OK", passed.seconds, served)
         return reply
 
-    async def _score(self, request: bytes) -> tuple[bytes | Fault, Served]:
+    async def _score(self, request: bytes, pin: str) -> tuple[bytes | Fault, Served]:
         chance = Chance(now=time.time_ns() // 1_000_000, new_id=_new_id)
         if len(request) < BIG:
-            return infer(self._directory(), request, chance)
-        return await asyncio.to_thread(infer, self._directory(), request, chance)
+            return infer(self._directory(), request, chance, pin)
+        return await asyncio.to_thread(infer, self._directory(), request, chance, pin)
 
     async def _stream(self, _: Any, context: Any) -> None:
         """ModelInfer for each message; what is wrong with one is said in its place, and it goes on."""
@@ -176,7 +176,7 @@ class Server:
         while (request := await context.read()) is not grpc.aio.EOF:
             served = None
             try:
-                reply, served = await self._score(request)
+                reply, served = await self._score(request, passed.pin)
             except Fault as fault:
                 reply = fault
             except Exception as error:  # noqa: BLE001 - as above
@@ -207,17 +207,20 @@ class Server:
 class _Passed:
     """What a caller passed beside its request, and when."""
 
-    __slots__ = ("_began", "context", "method", "traceparent", "trailing")
+    __slots__ = ("_began", "context", "method", "pin", "traceparent", "trailing")
 
     def __init__(self, context: Any, method: str) -> None:
         self._began = time.perf_counter()
         self.context = context
         self.method = method
         self.traceparent: str | None = None
+        self.pin = ""
         self.trailing: tuple[tuple[str, str | bytes], ...] = ()
         for key, value in context.invocation_metadata() or ():
             if key == "traceparent":
                 self.traceparent = value
+            elif key == PIN:
+                self.pin = value
             elif key == "x-request-id":
                 self.trailing = ((key, value),)
                 context.set_trailing_metadata(self.trailing)
