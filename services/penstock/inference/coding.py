@@ -114,18 +114,33 @@ def coded(features: tuple[Feature, ...], bounds: Bounds, matrix: NDArray[Any]) -
         outside = (matrix < bounds.low) | (matrix > bounds.high)
     broken = _broken(matrix[:, bounds.whole]) if bounds.whole.size else None
     required = np.isnan(matrix) & bounds.required if bounds.some_required else None
-    if not (_any(outside) or _any(broken) or _any(required)):
+    strays = _strays(matrix, bounds) if bounds.listed else None
+    if not (_any(outside) or _any(broken) or _any(required) or strays):
         return Coded(matrix.astype(np.float32, copy=False), ((),) * len(matrix))
-    bad = outside & ~bounds.number
-    lost = outside & bounds.number & bounds.required
+    bad = outside & ~bounds.clears
+    cleared = outside & bounds.clears
+    for column, (missing, rows) in (strays or {}).items():
+        (cleared if missing else bad)[:, column] |= rows
+    lost = cleared & bounds.required
     if broken is not None:
         bad[:, bounds.whole] |= broken
     if required is not None:
         lost |= required
     if bad.any() or lost.any():
         raise Fault("INVALID_ARGUMENT", violations=_complaints(features, matrix, bad=bad, lost=lost))
-    places = tuple(tuple(np.flatnonzero(line).tolist()) for line in outside)
-    return Coded(np.where(outside, np.nan, matrix).astype(np.float32), places)
+    places = tuple(tuple(np.flatnonzero(line).tolist()) for line in cleared)
+    return Coded(np.where(cleared, np.nan, matrix).astype(np.float32), places)
+
+
+def _strays(matrix: NDArray[Any], bounds: Bounds) -> dict[int, tuple[bool, NDArray[np.bool_]]]:
+    """By column: whether values that are none of those allowed are missing, and where they are."""
+    found = {}
+    for column, allowed, missing in bounds.listed:
+        values = matrix[:, column]
+        rows = ~np.isin(values, allowed.astype(values.dtype)) & ~np.isnan(values)
+        if _any(rows):
+            found[column] = missing, rows
+    return found
 
 
 def _broken(codes: NDArray[Any]) -> NDArray[np.bool_]:
@@ -148,6 +163,8 @@ def _complaints(
         where = f"row {row}: " if len(matrix) > 1 else ""
         if lost[row, column]:
             text = f"{where}feature {name!r} is required, and missing or out of range"
+        elif isinstance(kind, Number):
+            text = f"{where}feature {name!r} is {matrix[row, column]:g}, which the pipeline does not allow"
         else:
             most = len(kind.values or ()) if isinstance(kind, Category) else 1
             text = f"{where}feature {name!r} is {matrix[row, column]:g}, expected a code from 0 to {most}"
@@ -209,9 +226,13 @@ def _joined(
     matrix = np.empty((len(times), len(layout.features)))
     matrix[:, [feature.name not in codes for feature in layout.features]] = vectors.matrix
     matrix[:, [feature.name in codes for feature in layout.features]] = ready.matrix
-    # Only numbers are cleared, and numbers are never among the codes; but the places are those of the rest.
+    # Places among those that come as codes, and among those that do not, are places of all.
     places = [index for index, feature in enumerate(layout.features) if feature.name not in codes]
-    cleared = tuple(tuple(places[column] for column in row) for row in vectors.cleared)
+    coded_places = [index for index, feature in enumerate(layout.features) if feature.name in codes]
+    cleared = tuple(
+        tuple(sorted([places[column] for column in row] + [coded_places[column] for column in own]))
+        for row, own in zip(vectors.cleared, ready.cleared, strict=True)
+    )
     return Coded(matrix, cleared)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from penstock.kernel.kinds import Boolean, Category, Feature, Number, TimePart
+from penstock.kernel.kinds import Boolean, Category, Feature, Kind, Number, TimePart
+from penstock.kernel.validity import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,8 @@ class Bounds:
         low: the least; of a code, 0.
         high: the most.
         whole: the columns that hold codes, which are whole.
-        number: whether a column holds numbers: out of range they are missing, where a code is nonsense.
+        clears: whether what is out of bounds is missing; elsewhere it is nonsense, or the spec refuses it.
+        listed: columns of which only some values are allowed, these, and whether others are missing.
         required: whether a value has to be there.
         some_required: whether that is so anywhere.
         low32: the least float32 that is not below `low`.
@@ -40,7 +42,8 @@ class Bounds:
     low32: NDArray[np.float32]
     high32: NDArray[np.float32]
     whole: NDArray[np.intp]
-    number: NDArray[np.bool_]
+    clears: NDArray[np.bool_]
+    listed: tuple[tuple[int, FloatArray, bool], ...]
     required: NDArray[np.bool_]
     some_required: bool
 
@@ -55,9 +58,14 @@ class Bounds:
             low32=_inwards(low, np.inf),
             high32=_inwards(high, -np.inf),
             whole=np.flatnonzero(coded),
-            number=np.array([isinstance(feature.kind, Number) for feature in features]),
-            required=np.array([feature.kind.required for feature in features]),
-            some_required=any(feature.kind.required for feature in features),
+            clears=np.array([_clears(feature.kind) for feature in features]),
+            listed=tuple(
+                (place, allowed, rules_of(feature.kind)["values"] == "set_missing")
+                for place, feature in enumerate(features)
+                if (allowed := _allowed(feature.kind)) is not None
+            ),
+            required=np.array([_demanded(feature.kind) for feature in features]),
+            some_required=any(_demanded(feature.kind) for feature in features),
         )
 
 
@@ -94,6 +102,8 @@ def _inwards(bounds: FloatArray, towards: float) -> NDArray[np.float32]:
 
 def _span(feature: Feature) -> tuple[float, float]:
     match feature.kind:
+        case Number() if rules_of(feature.kind).get("range") == "flag":
+            return -_LARGEST, _LARGEST
         case Number(min=least, max=most):
             return (-_LARGEST if least is None else least, _LARGEST if most is None else most)
         case Category(values=values):
@@ -102,6 +112,28 @@ def _span(feature: Feature) -> tuple[float, float]:
             return 0.0, 1.0
         case TimePart():
             return -_LARGEST, _LARGEST
+
+
+def _demanded(kind: Kind) -> bool:
+    """Whether a row without it is refused, and not just marked."""
+    return kind.required and rules_of(kind).get("required") != "flag"
+
+
+def _clears(kind: Kind) -> bool:
+    return isinstance(kind, Number) and rules_of(kind).get("range") != "dead_letter"
+
+
+def _allowed(kind: Kind) -> FloatArray | None:
+    """The only codes a rule of the spec allows, where it has one that does more than mark."""
+    if rules_of(kind).get("values") not in ("set_missing", "dead_letter"):
+        return None
+    match kind:
+        case Number(values=tuple(values)):
+            return np.array(values, dtype=np.float64)
+        case Category(values=tuple(words)):
+            return np.arange(1.0, len(words) + 1.0)  # 0 is a word that is none of them
+        case _:
+            return None
 
 
 def _from_field(feature: Feature) -> bool:
