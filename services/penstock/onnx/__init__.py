@@ -11,8 +11,19 @@ manifest promised. No pickle anywhere.
 
 from __future__ import annotations
 
+from penstock.onnx.explaining import Explaining
 from penstock.onnx.model import Model, digest_of
-from penstock.onnx.refused import MAX_BYTES, Refused
+from penstock.onnx.refused import MAX_BYTES, MEANS, Refused, Unexplainable
 from penstock.onnx.sandbox import check, judged_here
 
-__all__ = ["MAX_BYTES", "Model", "Refused", "check", "digest_of", "judged_here"]
+__all__ = [
+    "MAX_BYTES",
+    "MEANS",
+    "Explaining",
+    "Model",
+    "Refused",
+    "Unexplainable",
+    "check",
+    "digest_of",
+    "judged_here",
+]

@@ -116,5 +116,6 @@ def forest_of(model: Any, *, two_classes: bool = False) -> Forest:
         leaf=nodes["is_leaf"].astype(np.bool_),
         value=nodes["value"].astype(np.float64),
         target=np.repeat(np.array(targets, dtype=np.int64), sizes),
+        cover=nodes["count"].astype(np.int64),
         base=base,
     )

@@ -86,6 +86,21 @@ class Design:
         """Columns of the matrix."""
         return len(self.numbers) + len(self.partial) + int(self.offsets[-1])
 
+    def by_feature(self, values: FloatArray, *, features: int) -> FloatArray:
+        """Lines for the design's columns, shape (width, k), added up to lines for the features."""
+        places = np.concatenate(
+            [
+                np.array(self.numbers, dtype=np.int64),
+                np.array(self.numbers, dtype=np.int64)[list(self.partial)],
+                np.repeat(
+                    np.array(self.categories, dtype=np.int64), np.array(self.words, dtype=np.int64) + 2
+                ),
+            ]
+        )
+        found = np.zeros((features, values.shape[1]))
+        np.add.at(found, places, values)
+        return found
+
     def matrix(self, rows: FloatArray) -> Any:
         """The design of rows ``[n, F]``, sparse, shape (n, width): as many entries in every row."""
         # Half a second of imports that whoever only exports does without.

@@ -7,6 +7,7 @@ choose other ops with every release, and is known to export wrong models without
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from penstock.kernel.losses import EPSILON
+from penstock.onnx import MEANS
 from penstock.trainer.calibration import Calibration
 from penstock.trainer.design import FARTHEST, Design
 from penstock.trainer.fitted import Boosted, Fitted, Forest, Head, Linear, Prior, Recalibrated
@@ -137,6 +139,8 @@ def _trees(graph: Graph, forest: Forest) -> str:
         nodes_values=thresholds.tolist(),
         nodes_truenodeids=np.where(leaves, 0, forest.yes).tolist(),
         nodes_falsenodeids=np.where(leaves, 0, forest.no).tolist(),
+        # What an explanation needs to know of the training rows.
+        nodes_hitrates=forest.cover.astype(np.float32).tolist(),
         nodes_missing_value_tracks_true=(forest.missing_to_yes & ~leaves).astype(np.int64).tolist(),
         target_treeids=forest.tree[leaves].tolist(),
         target_nodeids=forest.node[leaves].tolist(),
@@ -171,7 +175,8 @@ def _linear(fitted: Linear) -> bytes:
     for part in parts[1:]:
         raw = graph.node("Add", raw, part)
     raw = graph.node("Add", raw, graph.constant([fitted.intercept]))
-    return graph.file(_scored(graph, raw, fitted.head), scores=fitted.head.outputs)
+    means = json.dumps(fitted.means.tolist())
+    return graph.file(_scored(graph, raw, fitted.head), scores=fitted.head.outputs, metadata={MEANS: means})
 
 
 def _numbers(

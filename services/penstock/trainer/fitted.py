@@ -77,6 +77,7 @@ class Forest:
         leaf: whether the node is a leaf.
         value: what a leaf adds.
         target: the raw column that the node's tree adds to.
+        cover: how many training rows came to the node.
         base: what a raw column begins with, shape (columns,).
     """
 
@@ -90,6 +91,7 @@ class Forest:
     leaf: NDArray[np.bool_]
     value: FloatArray
     target: IntArray
+    cover: IntArray
     base: FloatArray
 
 
@@ -119,6 +121,7 @@ class Linear:
         design: how a row becomes numbers to weigh.
         weights: float64, shape (design columns, raw columns).
         intercept: float64, shape (raw columns,).
+        means: what each feature adds on the mean over the training rows, float64, shape (F, raw columns).
         head: how raw values become scores.
         features: F.
     """
@@ -127,6 +130,7 @@ class Linear:
     design: Design
     weights: FloatArray
     intercept: FloatArray
+    means: FloatArray
     head: Head
     features: int
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,14 @@ class Graph:
         )
         return name
 
-    def file(self, answer: str, *, scores: int) -> bytes:
-        """The ONNX file whose ``scores`` are the value of that name, float32 ``[n, scores]``."""
+    def file(self, answer: str, *, scores: int, metadata: Mapping[str, str] | None = None) -> bytes:
+        """The ONNX file whose ``scores`` are the value of that name, float32 ``[n, scores]``.
+
+        Args:
+            answer: name of that value.
+            scores: K.
+            metadata: what is to be known of the model beside its graph.
+        """
         nodes = [*self._nodes, helper.make_node("Identity", [answer], ["scores"])]
         graph = helper.make_graph(
             nodes,
@@ -70,6 +77,7 @@ class Graph:
         model = helper.make_model(
             graph, producer_name="penstock", opset_imports=opsets, ir_version=IR_VERSION
         )
+        helper.set_model_props(model, dict(metadata or {}))
         return written(model)
 
 

@@ -37,7 +37,8 @@ def logistic(
     design = Design.of(rows, categories)
     with one_thread():
         model = LogisticRegression(C=1.0, solver="lbfgs", max_iter=STEPS, random_state=seed)
-        model.fit(design.matrix(rows), labels)
+        matrix = design.matrix(rows)
+        model.fit(matrix, labels)
     weights, intercept = model.coef_.T, model.intercept_
     present = tuple(model.classes_.astype(int).tolist())
     if task == "multiclass" and len(present) == 2:  # noqa: PLR2004 - for two classes the library keeps one column
@@ -48,6 +49,7 @@ def logistic(
         design=design,
         weights=np.asarray(weights, dtype=np.float64),
         intercept=np.asarray(intercept, dtype=np.float64),
+        means=design.by_feature(matrix.mean(axis=0)[:, None] * weights, features=rows.shape[1]),
         head=Head(
             link="sigmoid" if task == "binary" else "softmax",
             places=(0,) if task == "binary" else present,
