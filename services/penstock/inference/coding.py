@@ -22,12 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.inference.faults import Fault, Violation, wrong
-from penstock.inference.layout import Bounds, Layout
+from penstock.inference.layout import PACKED, Bounds, Layout
 from penstock.kernel.features import vectorise_columns
 from penstock.kernel.kinds import Boolean, Category, Feature, Number
 from penstock.kernel.mistakes import nearest
 
-PACKED: Final = "features"
 IDS: Final = "id"
 TIMES: Final = "event_time"
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from penstock.kernel.features import FloatArray
     from penstock.kernel.pipeline import Pipeline
 
+PACKED: Final = "features"
+"""The name of the one tensor that can hold all features, coded, in the order of the spec."""
 _LARGEST: Final = float(np.finfo(np.float32).max)
 
 
@@ -79,6 +81,8 @@ class Layout:
     fields: frozenset[str]
     """Timestamps that features are parts of, where no feature has their name; not the event's own time."""
     bounds: Bounds
+    packed: int
+    """Columns of the one tensor that can hold them all; -1 where a feature has its name."""
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Layout:
@@ -90,6 +94,7 @@ class Layout:
             by_name=by_name,
             fields=frozenset(fields - by_name.keys()),
             bounds=Bounds.of(pipeline.features),
+            packed=-1 if PACKED in by_name else len(pipeline.features),
         )
 
 

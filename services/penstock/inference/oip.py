@@ -19,13 +19,14 @@ from penstock.contracts import oip_pb2
 from penstock.inference import coding
 from penstock.inference.domain import STARTING, Answer, Directory, FloatMatrix, Scored, Serving, Waiting
 from penstock.inference.faults import Fault, Violation, wrong
+from penstock.inference.forms import NOTHING, Forms, Known
 from penstock.inference.tensors import raw_bytes, read_inputs
 from penstock.kernel.errors import Invalid
 from penstock.kernel.mistakes import nearest, show
 from penstock.kernel.times import event_time_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,6 +36,10 @@ OUTPUTS: Final = ("scores", "model_version", "role", "id")
 """What a request may ask for; without asking it gets the scores."""
 PIN: Final = "penstock-version"
 """Metadata of a call that pins a version as the request's own field does, where a client cannot set that."""
+
+
+_FORMS: Final = Forms()
+"""Only bytes and what they say: it is the same for every directory."""
 
 
 class Chance(NamedTuple):
@@ -55,6 +60,8 @@ class Asked(NamedTuple):
     pin: int | None
     outputs: tuple[str, ...]
     raw: bool
+    parameters: Mapping[str, str] = NOTHING
+    """What the client passed beside its tensors, as text."""
 
 
 class Served(NamedTuple):
@@ -147,6 +154,36 @@ def infer(
 
 def read(directory: Directory, request: bytes, chance: Chance, pin: str = "") -> Asked:
     """What a ModelInferRequest asks; raises `Fault` where that cannot be told or had."""
+    known = _FORMS.recognised(request)
+    asked = None if known is None else _read_known(directory, known, chance, pin)
+    return asked or _read(directory, request, chance, pin)
+
+
+def _read_known(directory: Directory, known: Known, chance: Chance, pin: str) -> Asked | None:
+    """A request of a known form; None where this pipeline has another use for its tensor."""
+    form, id_, values = known
+    serving = find(directory, form.name)
+    layout = serving.layout
+    rows, width = form.shape
+    if width != layout.packed:
+        return None
+    version = find_version(serving, agreed(form.version, pin))
+    id_ = id_ or chance.new_id()
+    time = chance.now if form.time is None else form.time
+    return Asked(
+        serving=serving,
+        id=id_,
+        ids=(id_,) if rows == 1 else tuple([f"{id_}/{row}" for row in range(rows)]),
+        times=(time,) * rows,
+        vectors=coding.coded(layout.features, layout.bounds, values),
+        pin=version,
+        outputs=form.outputs,
+        raw=True,
+        parameters=form.parameters,
+    )
+
+
+def _read(directory: Directory, request: bytes, chance: Chance, pin: str) -> Asked:
     message = oip_pb2.ModelInferRequest()
     try:
         message.ParseFromString(request)
@@ -162,7 +199,7 @@ def read(directory: Directory, request: bytes, chance: Chance, pin: str = "") ->
     rows = coding.row_count(tensors)
     times = _times(message, tensors, rows, serving, chance.now)
     id_, ids = _ids(message.id, coding.special(serving.layout, coding.IDS, tensors), rows, chance)
-    return Asked(
+    asked = Asked(
         serving=serving,
         id=id_,
         ids=ids,
@@ -172,6 +209,9 @@ def read(directory: Directory, request: bytes, chance: Chance, pin: str = "") ->
         outputs=outputs,
         raw=bool(message.raw_input_contents),
     )
+    time = times[0] if coding.TIMES in message.parameters else None
+    _FORMS.learn(request, message, outputs=outputs, time=time, parameters=asked.parameters)
+    return asked
 
 
 def _ids(
