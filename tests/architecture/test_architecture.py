@@ -38,6 +38,7 @@ HOMES = {
     "river": r"monitor/domain/adwin\.py",
     "rich": r"cli/.*|broker/download\.py",
     "ruamel": r"cli/.*",
+    "rocksdict": r"ingest/store/rocks\.py",
     "scipy": r"trainer/design\.py",
     "sklearn": r"trainer/(boosting|linear)\.py",
     "structlog": r"runtime/logs\.py",

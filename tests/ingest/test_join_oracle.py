@@ -25,7 +25,8 @@ from penstock.contracts.records import (
     Outcome,
     OutcomeKind,
 )
-from penstock.ingest.domain.join import Fate, Identity, Join, Predicted, Verdict, force_of
+from penstock.ingest.domain.cases import Case, Fate, Identity, Made, MemoryStore, force_of
+from penstock.ingest.domain.join import Join, Verdict
 from penstock.ingest.join import JoinTask
 from penstock.runtime.broker import Position, TopicPartition
 from penstock.runtime.catalog import Catalog
@@ -111,9 +112,9 @@ class Ledger:
 
     def __init__(self) -> None:
         self.join = Join(horizon=10)
-        self.predictions: list[tuple[Identity, Predicted]] = []
+        self.predictions: list[tuple[Identity, Made]] = []
         self.labels: list[Label] = []
-        self.verdicts: list[tuple[Identity, Verdict]] = []
+        self.verdicts: list[Verdict] = []
         self.unmatched: list[str] = []
         self.counts: Counter[str] = Counter()
         self.watermark: int | None = None
@@ -123,20 +124,18 @@ class Ledger:
         match what:
             case Predict():
                 identity = Identity(what.name, what.origin)
-                # The payload is not looked into, so it can say whose verdict it is.
-                predicted = Predicted(what.time, f"{what.name} {what.origin}".encode())
-                self.predictions.append((identity, predicted))
-                decided += self.join.predict(identity, predicted)
+                made = Made(what.time, len(self.predictions))
+                self.predictions.append((identity, made))
+                decided += self.join.predict(identity, made)
             case Label():
                 self.labels.append(what)
                 decided += self.join.label(what)
             case Advance():
                 self.watermark = (self.watermark or 0) + what.by
-                decided += self.join.advance(self.watermark)
+                decided += self.advance(self.watermark)
         for each in decided:
             if isinstance(each, Verdict):
-                name, origin = each.predicted.payload.decode().split()
-                self.verdicts.append((Identity(name, Origin(origin)), each))
+                self.verdicts.append(each)
             else:
                 self.unmatched.append(each.id)
         counts = self.join.take_counts()
@@ -145,25 +144,43 @@ class Ledger:
         )
         return decided
 
+    def advance(self, watermark: int) -> list[Verdict | LabelUnmatched]:
+        """One decision at a time: how many at once must not matter."""
+        decided: list[Verdict | LabelUnmatched] = []
+        reached = watermark - 1
+        while reached < watermark:
+            advance = self.join.advance(watermark, most=1)
+            assert advance.reached > reached or advance.decided
+            decided += advance.decided
+            reached = advance.reached
+        return decided
+
     def rebuild(self) -> None:
-        """Throw the state away and make it of the logs."""
+        """Throw the state away and make it of the logs; the outcomes come first, as in a hand-over."""
         self.join = Join(horizon=10)
-        fates = [
-            (identity, Fate(verdict.kind, None if verdict.label is None else force_of(verdict.label)))
-            for identity, verdict in self.verdicts
-        ]
-        self.join.restore(self.predictions, self.labels, fates, self.unmatched)
-        self.join.restored()
+        for verdict in self.verdicts:
+            force = None if verdict.label is None else force_of(verdict.label)
+            self.join.recall_fate(verdict.identity, Fate(verdict.kind, force))
+        for name in self.unmatched:
+            self.join.recall_unmatched(name)
+        for identity, made in self.predictions:
+            self.join.recall_prediction(identity, made)
+        for label in self.labels:
+            self.join.recall_label(label)
 
     def first(self) -> dict[Identity, int]:
         """The time of the first prediction of each identity."""
-        return {identity: predicted.time for identity, predicted in reversed(self.predictions)}
+        return {identity: made.time for identity, made in reversed(self.predictions)}
+
+    def cases(self) -> dict[str, Case]:
+        assert isinstance(self.join.store, MemoryStore)
+        return self.join.store.cases
 
 
-def last(verdicts: Iterable[tuple[Identity, Verdict]]) -> dict[Identity, Fated]:
+def last(verdicts: Iterable[Verdict]) -> dict[Identity, Fated]:
     return {
         identity: Fated(WHAT[kind], label.label if label else None, label.time if label else None)
-        for identity, (_, kind, label) in verdicts
+        for identity, _, kind, label in verdicts
     }
 
 
@@ -192,8 +209,8 @@ def test_verdicts_follow_one_another_as_the_diagram_says(happenings: list[object
     for what in happenings:
         ledger.happen(what)
     chains: defaultdict[Identity, list[Verdict]] = defaultdict(list)
-    for identity, verdict in ledger.verdicts:
-        chains[identity].append(verdict)
+    for verdict in ledger.verdicts:
+        chains[verdict.identity].append(verdict)
     after = {
         None: {OutcomeKind.LABELLED, OutcomeKind.EXPIRED, OutcomeKind.LATE},
         OutcomeKind.LABELLED: {OutcomeKind.REVISED},
@@ -215,9 +232,9 @@ def test_every_label_of_a_decided_id_is_named_stale_or_a_duplicate(happenings: l
     for what in happenings:
         if not isinstance(what, Predict) or what.origin is Origin.STREAM:
             ledger.happen(what)
-    decided = {identity.id for identity, _ in ledger.verdicts}
+    decided = {verdict.identity.id for verdict in ledger.verdicts}
     distinct = {label for label in ledger.labels if label.id in decided}
-    named = [verdict.label for _, verdict in ledger.verdicts if verdict.label is not None]
+    named = [verdict.label for verdict in ledger.verdicts if verdict.label is not None]
     assert len(distinct) == len(named) + ledger.counts["stale"]
     assert ledger.counts["duplicates"] == len(ledger.labels) - len(set(ledger.labels))
     assert ledger.counts["repeats"] == len(ledger.predictions) - len(ledger.first())
@@ -250,27 +267,15 @@ def test_a_state_made_of_the_logs_decides_as_the_one_that_ran_through(happenings
         assert calm.happen(what) == shaken.happen(what)
         shaken.rebuild()
     assert calm.counts == shaken.counts
-    assert kept(calm.join) == kept(shaken.join)
-
-
-def kept(join: Join) -> tuple[object, ...]:
-    """What a join knows, without what its heaps have not yet let go of."""
-    undecided = {each for each in join._open if each[1] not in join.fates}
-    alone = {
-        each
-        for each in join._alone
-        if each[1] not in join.unmatched
-        and not any(Identity(each[1], origin) in join.predicted for origin in Origin)
-    }
-    return join.predicted, join.fates, join.labels, join.unmatched, undecided, alone
+    assert calm.cases() == shaken.cases()
 
 
 def test_a_horizon_that_grows_takes_in_a_label_that_waited() -> None:
     join = Join(horizon=10)
-    join.predict(Identity("a", Origin.STREAM), Predicted(0, b""))
+    join.predict(Identity("a", Origin.STREAM), Made(0, 0))
     assert join.label(Label(id="a", time=15, label=1.0)) == []
     join.horizon = 20
-    [verdict] = join.advance(21)
+    [verdict] = join.advance(21).decided
     assert isinstance(verdict, Verdict)
     assert verdict.kind is OutcomeKind.LABELLED
 
@@ -278,12 +283,35 @@ def test_a_horizon_that_grows_takes_in_a_label_that_waited() -> None:
 def test_a_repeat_of_a_prediction_that_retention_has_removed_is_still_a_repeat() -> None:
     join = Join(horizon=10)
     identity = Identity("a", Origin.STREAM)
-    join.restore(
-        [], [Label(id="a", time=1, label=1.0)], [(identity, Fate(OutcomeKind.LABELLED, (1, b"")))], []
-    )
-    join.restored()
-    assert join.predict(identity, Predicted(0, b"")) == []
+    join.recall_fate(identity, Fate(OutcomeKind.LABELLED, (1, b"")))
+    join.recall_label(Label(id="a", time=1, label=1.0))
+    assert join.predict(identity, Made(0, 7)) == []
     assert join.take_counts().repeats == 1
+    assert join.advance(100).decided == [], "its label has not come alone"
+
+
+def test_what_retention_removes_from_the_log_can_be_judged_no_more() -> None:
+    """Whether the cache had it or not: a verdict could not be written without the record."""
+    join = Join(horizon=10)
+    for name, offset in (("decided", 0), ("waiting", 1), ("there", 2)):
+        join.predict(Identity(name, Origin.STREAM), Made(0, offset))
+    join.label(Label(id="decided", time=1, label=1.0))
+    join.first = 2
+    assert join.label(Label(id="decided", time=2, label=0.0)) == []
+    assert join.take_counts().stale_labels == 1
+    [verdict] = join.advance(11).decided
+    assert isinstance(verdict, Verdict)
+    assert verdict.identity.id == "there"
+
+
+def test_a_leap_of_event_time_is_taken_in_steps() -> None:
+    join = Join(horizon=10)
+    for number in range(5):
+        join.predict(Identity(f"p{number}", Origin.STREAM), Made(number, number))
+        join.label(Label(id=f"l{number}", time=number, label=1.0))
+    steps = [join.advance(100, most=2) for _ in range(3)]
+    assert [len(step.decided) for step in steps] == [4, 4, 2]
+    assert [step.reached for step in steps] == [12, 14, 100], "as far as all is decided"
 
 
 # -- the real task, on a broker, in a process that dies
@@ -361,14 +389,9 @@ class Story:
 
 
 def known(task: JoinTask) -> object:
-    state = task._state["churn"]
-    joins = {
-        partition: (join.predicted, join.fates, join.labels, join.unmatched)
-        for partition, join in state.joins.items()
-        if join.predicted or join.labels
-    }
-    seen = {name: time for name, time in state.seen.items() if time is not None}
-    return joins, seen, state.watermark
+    cases = {place: part.shelf.cases for place, part in task.parts.items()}  # type: ignore[attr-defined]
+    clocks = [(part.watermark, part.idle, part.clock.seen) for part in task.parts.values()]
+    return cases, clocks
 
 
 def check(story: Story) -> None:

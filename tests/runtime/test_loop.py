@@ -44,6 +44,7 @@ class Copy:
         """Whether a rebuilt state holds nothing."""
         self.seen: defaultdict[TopicPartition, list[bytes]] = defaultdict(list)
         self.restored: list[Mapping[TopicPartition, Position]] = []
+        self.adopted: list[Mapping[TopicPartition, Position]] = []
         self.ends: list[frozenset[TopicPartition]] = []
 
     def refresh(self) -> bool:
@@ -94,6 +95,10 @@ class Copy:
             if record.value == b"remember":
                 metadata[TopicPartition(record.topic, record.partition)] = f"{place} seen"
         return Staged(messages=messages, refused=refused, metadata=metadata)
+
+    def committed(self, positions: Mapping[TopicPartition, Position]) -> None:
+        self.broker.trace.append("adopt")
+        self.adopted.append(dict(positions))
 
     def close(self) -> None:
         self.broker.trace.append("close")
@@ -164,9 +169,10 @@ def world() -> World:
 def test_a_round_goes_by_the_numbers(world: World) -> None:
     world.given(b"a", b"b")
     world.run()
-    assert world.broker.trace == ["restore", "process", "begin", "send", "offsets", "commit"]
+    assert world.broker.trace == ["restore", "process", "begin", "send", "offsets", "commit", "adopt"]
     assert world.out() == [b"a 1", b"b 2"]
     assert world.committed()[FIRST] == Position(2)
+    assert world.task.adopted == [{FIRST: Position(2), SECOND: Position(0)}]
 
 
 def test_a_round_without_news_is_no_transaction(world: World) -> None:
@@ -200,6 +206,7 @@ def test_an_abort_throws_the_state_away_and_makes_it_of_the_log(world: World, st
     world.broker.abort(step)
     assert not world.loop.step()
     assert task.seen[FIRST] == [b"a", b"b"], "the state ran ahead"
+    assert len(task.adopted) == 1, "and was not adopted"
     assert world.loop.step()
     assert task.seen[FIRST] == [b"a"], "as far as what is committed"
     world.run()

@@ -75,7 +75,7 @@ class IntakeTask(CatalogTask):
             repeats.drop()
         yield from ()
 
-    def committed(self) -> None:
+    def committed(self, positions: Mapping[TopicPartition, Position]) -> None:  # noqa: ARG002 - as above
         """What was written is there: from now on it may be repeated."""
         for repeats in self._repeats.values():
             repeats.adopt()
@@ -88,7 +88,6 @@ class IntakeTask(CatalogTask):
         return self.names.dead_letters("ingest", self._sources[topic][0].pipeline.name)
 
     def process(self, polled: Polled) -> Staged:
-        self.committed()  # had the last batch been aborted, it would have been restored in between
         messages: list[Message] = []
         refused: list[Refused] = []
         by_topic: defaultdict[str, list[Record]] = defaultdict(list)

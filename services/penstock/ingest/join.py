@@ -1,232 +1,222 @@
-"""The join's shell: predictions and labels in, outcomes out, state rebuilt from the three logs.
+"""The join's shell: predictions and labels in, outcomes out; what it knows is a cache of the three logs.
 
-Hand-over: the loop hands over committed positions; the logs up to them are read silently, the outcomes to
-their last stable offset (they were committed in the same transactions); then the partition goes on.
+The steps are the loop's (docs/crashes.md). In 3 the core decides, and what it knows then is staged; in 6 the
+cache takes that over, with the positions that were committed; 0 is the hand-over.
 """
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
-from penstock.contracts.records import (
-    JoinAdvanced,
-    Label,
-    LabelUnmatched,
-    Outcome,
-    Prediction,
-    PredictionsLost,
-)
-from penstock.ingest.domain.join import Fate, Identity, Join, Predicted, Verdict, force_of
+from penstock.contracts.records import JoinAdvanced, Label, LabelUnmatched, Origin, Outcome
+from penstock.ingest.domain.cases import Made
+from penstock.ingest.domain.join import Verdict
 from penstock.ingest.domain.outcome import outcomes
-from penstock.kernel.blocks import watermark
+from penstock.ingest.elsewhere import Lookout
+from penstock.ingest.handover import INPUTS, Handover, Part, id_of, named
+from penstock.ingest.heads import Asked, head
+from penstock.ingest.store import Cache, MemoryCache, Place
 from penstock.kernel.errors import Invalid
 from penstock.kernel.pipeline import Pipeline
 from penstock.runtime.broker import Broker, Message, Polled, Position, Record, TopicPartition
 from penstock.runtime.catalog import Catalog
 from penstock.runtime.deadletter import Refused
-from penstock.runtime.fold import read_range, read_written
 from penstock.runtime.loop import Staged
 from penstock.runtime.task import CatalogTask
 
-_INPUTS = ("predictions", "labels")
+_LOOK: Final = 50
+"""Commits between two looks at the ends of the logs. Outcomes behind the last one are taken in once more by
+a restart, and predictions that retention has removed stay known so long."""
 
-
-@dataclass(slots=True)
-class _Pipeline:
-    """What this process knows of one pipeline: its partitions here, and how far event time is."""
-
-    joins: dict[int, Join] = field(default_factory=dict)
-    seen: dict[str, int | None] = field(default_factory=dict)
-    idle: frozenset[str] = frozenset()
-    """Inputs that were read to their ends since they last moved event time. What gRPC clients ask does not
-    move it, so a client that never rests keeps nothing from being complete."""
-    watermark: int | None = None
-    said: dict[int, bool] = field(default_factory=dict)
-    """Whether the log has each partition as idle."""
-
-    def saw(self, where: TopicPartition, time: int) -> None:
-        before = self.seen.get(_name(where))
-        self.seen[_name(where)] = time if before is None else max(before, time)
-        self.idle -= {_name(where)}
+Decided = Verdict | LabelUnmatched
 
 
 class JoinTask(CatalogTask):
-    """`P.predictions` and `P.labels` become `P.outcomes`."""
+    """`P.predictions` and `P.labels` become `P.outcomes`.
+
+    Args:
+        catalog: knows the pipelines.
+        broker: has the logs.
+        cache: keeps what is known from one assignment to the next; none, and it is read from the logs.
+        now: seconds of a monotonic clock.
+    """
 
     name = "join"
 
-    def __init__(self, catalog: Catalog, broker: Broker) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        broker: Broker,
+        cache: Cache | None = None,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(catalog, service="ingest")
         self._broker = broker
-        self._state: dict[str, _Pipeline] = {}
+        self._cache = cache
+        self._handover = Handover(catalog, broker, cache or MemoryCache())
+        self._lookout = Lookout(broker, catalog.codec, now=now)
+        self._commits = 0
+
+    @property
+    def parts(self) -> Mapping[Place, Part]:
+        """What it has, by place."""
+        return self._handover.parts
 
     def refresh(self) -> bool:
         if changed := super().refresh():
-            for name, state in self._state.items():
-                if pipeline := self.catalog.pipelines.get(name):
-                    for join in state.joins.values():
-                        join.horizon = pipeline.labels.horizon
+            for part in self.parts.values():
+                if pipeline := self.catalog.pipelines.get(part.place.pipeline):
+                    part.join.horizon = pipeline.labels.horizon
+        self._look_elsewhere()
         return changed
 
     def topics(self) -> Sequence[str]:
-        return self.pipeline_topics(*_INPUTS)
+        return self.pipeline_topics(*INPUTS)
+
+    def restore(self, positions: Mapping[TopicPartition, Position]) -> Iterator[None]:
+        return self._handover.take(positions)
+
+    def due(self) -> bool:
+        """Whether event time has decided something that is not written yet."""
+        return any(part.more or _moved(part) for part in self.parts.values())
 
     def process(self, polled: Polled) -> Staged:
         refused: list[Refused] = []
-        verdicts: defaultdict[tuple[str, int], list[Verdict | LabelUnmatched]] = defaultdict(list)
+        events: defaultdict[Place, list[tuple[Record, Asked | Label | None]]] = defaultdict(list)
         for record in polled.records:
-            where = TopicPartition(record.topic, record.partition)
-            pipeline = self.names.pipeline(record.topic)
+            place = Place(self.names.pipeline(record.topic), record.partition)
             try:
-                verdicts[pipeline, record.partition] += self._take(pipeline, where, record)
+                events[place].append((record, head(self.codec, record.value or b"")))
             except Invalid as why:
                 refused.append(Refused(record, why))
+        # Pipelines that were taken away while their last records were on their way are left out.
+        here = {place: part for place, part in self.parts.items() if place.pipeline in self.catalog.pipelines}
+        decided = {place: self._take(part, events.get(place, ())) for place, part in here.items()}
+        ended = [named(where) for where in polled.ended]
+        for part in here.values():
+            part.clock.rest(ended)
         messages: list[Message] = []
-        for name, state in self._state.items():
-            if name not in self.catalog.pipelines:
-                continue  # taken away while its last records were on their way
-            state.idle |= {_name(where) for where in polled.ended}
-            before = state.watermark
-            state.watermark = watermark(state.seen, idle=state.idle, before=before)
-            for partition, join in state.joins.items():
-                decided = verdicts[name, partition]
-                if state.watermark is not None:  # even where it stands: a prediction may come behind it
-                    decided += join.advance(state.watermark)
-                idle = self._idle(name, partition, state)
-                news = state.watermark != before or idle != state.said.get(partition, False)
-                if decided or join.counts or news:
-                    messages += self._messages(name, partition, state, decided, idle=idle)
+        for place, part in here.items():
+            before = part.watermark
+            decided[place] += _advance(part)
+            news = part.watermark != before or part.resting != part.idle
+            if decided[place] or part.join.counts or news:
+                messages += self._messages(part, decided[place])
         return Staged(messages=messages, refused=refused)
 
-    def restore(self, positions: Mapping[TopicPartition, Position]) -> Iterator[None]:
-        """Rebuild the partitions from the three logs; nothing is written."""
-        self._state = {}
-        ranges: dict[TopicPartition, tuple[int, int]] = {}
-        for where, position in positions.items():
-            name = self.names.pipeline(where.topic)
-            if (pipeline := self.catalog.pipelines.get(name)) is None:
-                continue
-            state = self._state.setdefault(name, _Pipeline())
-            state.seen[_name(where)] = None
-            state.joins.setdefault(where.partition, Join(horizon=pipeline.labels.horizon))
-            ranges[where] = (0, position.offset)
-        written = [
-            TopicPartition(self.names.of("outcomes", name), partition)
-            for name, state in self._state.items()
-            for partition in state.joins
-        ]
-        for where, (start, _) in self._broker.ends(ranges).items():
-            ranges[where] = (start, ranges[where][1])
-        for records in chain(read_written(self._broker, written), read_range(self._broker, ranges)):
-            for record in records:
-                self._recall(record)
-            yield
-        for state in self._state.values():
-            for join in state.joins.values():
-                join.restored()
+    def committed(self, positions: Mapping[TopicPartition, Position]) -> None:
+        if self._cache is None:
+            return
+        offsets = {where: position.offset for where, position in positions.items()}
+        self._cache.adopt({place: part.note(offsets) for place, part in self.parts.items()})
+        self._commits += 1
+        if self._commits % _LOOK == 0:
+            self._look_at_ends()
 
-    def _take(self, pipeline: str, where: TopicPartition, record: Record) -> Iterable[Verdict]:
-        event = self.codec.decode(record.value or b"").value
-        state = self._state[pipeline]
-        join = state.joins[record.partition]
-        match event:
-            case Prediction():
-                if event.error is not None:
-                    return []  # nothing was answered: there is nothing to judge
-                # A client may name any event time; only the stream and the labels move the clock.
-                if event.origin == "STREAM":
-                    state.saw(where, event.time)
-                identity = Identity(event.id, event.origin)
-                return join.predict(identity, Predicted(event.time, record.value or b""))
-            case Label():
-                state.saw(where, event.time)
-                return join.label(event)
-            case PredictionsLost():
-                return []
-        raise Invalid(f"a {type(event).__name__} does not belong here", reason="unexpected")
+    def close(self) -> None:
+        if self._cache is not None:
+            self._cache.close()
 
-    def _recall(self, record: Record) -> None:
-        """A record of one of the three logs, taken in silently."""
-        state = self._state[self.names.pipeline(record.topic)]
-        join = state.joins[record.partition]
-        where = TopicPartition(record.topic, record.partition)
-        try:
-            event = self.codec.decode(record.value or b"").value
-        except Invalid:
-            return  # it is among the dead letters already
-        match event:
-            case Prediction() if event.error is None:
-                if event.origin == "STREAM":
-                    state.saw(where, event.time)
-                predicted = Predicted(event.time, record.value or b"")
-                join.restore([(Identity(event.id, event.origin), predicted)], [], [], [])
-            case Label():
-                state.saw(where, event.time)
-                join.restore([], [event], [], [])
-            case Outcome():
-                force = None
-                if event.label is not None and event.label_time is not None:
-                    force = force_of(Label(id=event.id, time=event.label_time, label=event.label))
-                join.restore([], [], [(Identity(event.id, event.origin), Fate(event.kind, force))], [])
-            case LabelUnmatched():
-                join.restore([], [], [], [event.id])
-            case JoinAdvanced():
-                state.said[record.partition] = event.idle
-                if event.watermark is not None:
-                    state.watermark = max(event.watermark, state.watermark or event.watermark)
+    def _take(self, part: Part, events: Iterable[tuple[Record, Asked | Label | None]]) -> list[Decided]:
+        """What the records of one part decide by themselves."""
+        part.shelf.fetch(name for _, event in events if (name := id_of(event)) is not None)
+        decided: list[Decided] = []
+        for record, event in events:
+            match event:
+                # Where nothing was answered there is nothing to judge.
+                case Asked(answered=True):
+                    # A client may name any event time; only the stream and the labels move the clock.
+                    if event.identity.origin is Origin.STREAM:
+                        part.clock.saw(named(part.predictions), event.time)
+                    part.shelf.put(record.offset, record.value or b"")
+                    decided += part.join.predict(event.identity, Made(event.time, record.offset))
+                case Label():
+                    part.clock.saw(named(part.labels), event.time)
+                    decided += part.join.label(event)
+                case _:
+                    pass
+        return decided
 
-    def _idle(self, name: str, partition: int, state: _Pipeline) -> bool:
-        """Whether both inputs of a partition were read to their ends."""
-        here = {_name(TopicPartition(self.names.of(each, name), partition)) for each in _INPUTS}
-        return here <= state.idle
+    def _look_elsewhere(self) -> None:
+        """Hear how far other processes are, where everything here waits for them."""
+        waiting = {
+            TopicPartition(part.outcomes.topic, int(number)): part.clock
+            for part in self.parts.values()
+            if part.clock.elsewhere and part.clock.resting
+            for number in part.clock.elsewhere
+        }
+        if waiting:
+            for where, said in self._lookout.look(waiting).items():
+                waiting[where].elsewhere[str(where.partition)] = said
 
-    def _messages(
-        self,
-        name: str,
-        partition: int,
-        state: _Pipeline,
-        decided: Sequence[Verdict | LabelUnmatched],
-        *,
-        idle: bool,
-    ) -> list[Message]:
-        topic = self.names.of("outcomes", name)
-        pipeline = self.catalog.pipelines[name]
-        verdicts = [each for each in decided if isinstance(each, Verdict)]
-        messages = self._outcomes(pipeline, topic, partition, verdicts)
+    def _look_at_ends(self) -> None:
+        """Everything up to the ends that are asked for now was committed, and is in the cache."""
+        parts = self.parts.values()
+        ends = self._broker.ends(where for part in parts for where in (part.predictions, part.outcomes))
+        for part in parts:
+            part.known = max(part.known, ends[part.outcomes][1])
+            if (first := ends[part.predictions][0]) > part.join.first:
+                part.join.first = first
+                part.shelf.trim(first)
+
+    def _messages(self, part: Part, decided: Sequence[Decided]) -> list[Message]:
+        topic, partition = part.outcomes
+        pipeline = self.catalog.pipelines[part.place.pipeline]
+        messages = self._outcomes(pipeline, part, [each for each in decided if isinstance(each, Verdict)])
         messages += [
             Message(topic, self.codec.encode(each), each.id.encode(), (), partition)
             for each in decided
             if isinstance(each, LabelUnmatched)
         ]
-        counts = state.joins[partition].take_counts()
-        state.said[partition] = idle
+        counts = part.join.take_counts()
+        part.idle = part.resting
         advanced = JoinAdvanced(
-            watermark=state.watermark,
-            idle=idle,
+            watermark=part.watermark,
+            idle=part.idle,
             repeats=counts.repeats,
             duplicate_labels=counts.duplicate_labels,
             stale_labels=counts.stale_labels,
         )
         return [*messages, Message(topic, self.codec.encode(advanced), None, (), partition)]
 
-    def _outcomes(
-        self, pipeline: Pipeline, topic: str, partition: int, verdicts: Sequence[Verdict]
-    ) -> list[Message]:
-        decoded = [self.codec.decode(verdict.predicted.payload) for verdict in verdicts]
+    def _outcomes(self, pipeline: Pipeline, part: Part, verdicts: Sequence[Verdict]) -> list[Message]:
+        topic, partition = part.outcomes
+        payloads = part.shelf.get([verdict.made.offset for verdict in verdicts])
+        decoded = [self.codec.decode(payload) for payload in payloads]
         heads = outcomes(pipeline.policy.objective, [each.value for each in decoded], verdicts)
         messages = []
-        for verdict, prediction, head in zip(verdicts, decoded, heads, strict=True):
+        for payload, prediction, outcome in zip(payloads, decoded, heads, strict=True):
             if prediction.rows is None:
                 raise TypeError("a prediction is a row")
             # Outcomes keep the layout of the features that were served.
             rows = self.codec.rows(Outcome, pipeline.name, prediction.rows.layout, prediction.rows.names)
-            payload = rows.with_head(head, prediction.rows.features_of(verdict.predicted.payload))
-            messages.append(Message(topic, payload, head.id.encode(), (), partition))
+            value = rows.with_head(outcome, prediction.rows.features_of(payload))
+            messages.append(Message(topic, value, outcome.id.encode(), (), partition))
         return messages
 
 
-def _name(where: TopicPartition) -> str:
-    return f"{where.topic}/{where.partition}"
+def _target(part: Part) -> int | None:
+    """How far event time is for a part; it never goes back."""
+    now = part.clock.now()
+    if now is None or part.watermark is None:
+        return part.watermark if now is None else now
+    return max(now, part.watermark)
+
+
+def _moved(part: Part) -> bool:
+    return part.clock.resting and _target(part) != part.watermark
+
+
+def _advance(part: Part) -> list[Decided]:
+    """Even where event time stands: a prediction may have come behind it."""
+    target = _target(part)
+    if target is None:
+        return []
+    decided, reached = part.join.advance(target)
+    part.more = reached < target
+    part.watermark = reached if part.watermark is None else max(reached, part.watermark)
+    return decided

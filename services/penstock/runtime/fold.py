@@ -40,15 +40,22 @@ def read_range(
         reader.close()
 
 
-def read_written(broker: Broker, partitions: Iterable[TopicPartition]) -> Iterator[list[Record]]:
-    """All that a task's own output partitions hold, as `read_range`; for rebuilding its state from them.
+def settled(broker: Broker, partitions: Iterable[TopicPartition]) -> Iterator[None]:
+    """Wait until no transaction is open on the partitions that a task writes and rebuilds its state from.
 
     The positions that a task takes over may be committed while the end of the same transaction is still on
-    its way to the partitions it wrote: they are read when none is open there any more. Yields empty batches
-    meanwhile; a transaction lasts 15 seconds at most.
+    its way to the partitions it wrote. Yields meanwhile, so that the caller stays alive; a transaction lasts
+    15 seconds at most.
     """
     mine = frozenset(partitions)
     while broker.unsettled(mine):
+        yield
+
+
+def read_written(broker: Broker, partitions: Iterable[TopicPartition]) -> Iterator[list[Record]]:
+    """All that a task's own output partitions hold once they are `settled`, as `read_range`."""
+    mine = frozenset(partitions)
+    for _ in settled(broker, mine):
         yield []
     yield from read_range(broker, broker.ends(mine))
 

@@ -32,6 +32,9 @@ class CatalogTask:
     def due(self) -> bool:
         return False
 
+    def committed(self, positions: Mapping[TopicPartition, Position]) -> None:
+        """Most tasks keep nothing outside the log."""
+
     def close(self) -> None:
         """Most tasks hold nothing of their own."""
 

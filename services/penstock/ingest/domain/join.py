@@ -19,44 +19,38 @@ decided: the watermark's course is not in the predictions and labels, but its ef
 
 from __future__ import annotations
 
-import hashlib
-import heapq
-import struct
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from penstock.contracts.records import Label, LabelUnmatched, Origin, OutcomeKind
+from penstock.ingest.domain.cases import Case, Fate, Identity, Made, MemoryStore, Queue, Store, force_of
 
-Force = tuple[int, bytes]
-"""What orders the labels of one id: time, then hash of the value."""
-
-
-class Identity(NamedTuple):
-    id: str
-    origin: Origin
-
-
-class Predicted(NamedTuple):
-    """A prediction that can be joined: when, and its record, which this module does not look into."""
-
-    time: int
-    payload: bytes
+MOST: Final = 5000
+"""Verdicts and labels alone that one step of event time decides: it may be a leap over millions, and what it
+decides is in memory, and in one transaction."""
 
 
 class Verdict(NamedTuple):
     """What became of a prediction just now."""
 
-    predicted: Predicted
+    identity: Identity
+    made: Made
     kind: OutcomeKind
     label: Label | None
 
 
-class Fate(NamedTuple):
-    """What is in the log of a prediction: the last verdict, and the label it rests on."""
+class Advance(NamedTuple):
+    """What a step of event time has decided.
 
-    kind: OutcomeKind
-    force: Force | None
+    Args:
+        decided: what waited longer than the horizon.
+        reached: the event time up to which that is all of it.
+    """
+
+    decided: list[Verdict | LabelUnmatched]
+    reached: int
 
 
 @dataclass(slots=True)
@@ -71,17 +65,17 @@ class Counts:
         return bool(self.repeats or self.duplicate_labels or self.stale_labels)
 
 
-def force_of(label: Label) -> Force:
-    """What a label is ordered by among those of its id."""
-    return label.time, hashlib.blake2b(struct.pack("<d", label.label), digest_size=8).digest()
-
-
 @dataclass(slots=True)
 class Join:
     """State and rules of one partition.
 
+    Args:
+        horizon: how late a label may come, milliseconds.
+        store: what is known so far.
+        first: offset of the first prediction that the log still has: those before it cannot be judged.
+
     >>> join = Join(horizon=100)
-    >>> join.predict(Identity("a", Origin.STREAM), Predicted(time=0, payload=b"row"))
+    >>> join.predict(Identity("a", Origin.STREAM), Made(time=0, offset=0))
     []
     >>> [verdict.kind.value for verdict in join.label(Label(id="a", time=40, label=1.0))]
     ['LABELLED']
@@ -90,137 +84,146 @@ class Join:
     """
 
     horizon: int
-    predicted: dict[Identity, Predicted] = field(default_factory=dict)
-    fates: dict[Identity, Fate] = field(default_factory=dict)
-    labels: dict[str, list[Label]] = field(default_factory=dict)
-    unmatched: set[str] = field(default_factory=set)
+    store: Store = field(default_factory=MemoryStore)
+    first: int = 0
     counts: Counts = field(default_factory=Counts)
-    _open: list[tuple[int, Identity]] = field(default_factory=list)
-    _alone: list[tuple[int, str]] = field(default_factory=list)
 
-    def predict(self, identity: Identity, predicted: Predicted) -> list[Verdict]:
+    def predict(self, identity: Identity, made: Made) -> list[Verdict]:
         """A prediction came; its labels may be here already."""
+        case = self._case(identity.id)
+        origin = identity.origin
         # One with a fate and without a record is from before what retention has left of the predictions.
-        if identity in self.predicted or identity in self.fates:
+        if origin in case.made or origin in case.fates:
             self.counts.repeats += 1
             return []
-        self.predicted[identity] = predicted
-        heapq.heappush(self._open, (predicted.time, identity))
-        best = self._in_force(identity)
-        return [] if best is None else [self._decide(identity, OutcomeKind.LABELLED, best)]
+        case.made[origin] = made
+        best = self._in_force(case, made)
+        verdicts = [] if best is None else [self._decide(case, origin, OutcomeKind.LABELLED, best)]
+        self.store.keep(case)
+        return verdicts
 
     def label(self, label: Label) -> list[Verdict]:
         """A label came; it says something of each origin's prediction of its id."""
-        known = self.labels.setdefault(label.id, [])
-        if label in known:
+        case = self._case(label.id)
+        if label in case.labels:
             self.counts.duplicate_labels += 1
             return []
-        known.append(label)
-        identities = [Identity(label.id, origin) for origin in Origin]
-        decided = any(identity in self.fates for identity in identities)
-        if not any(identity in self.predicted for identity in identities):
-            heapq.heappush(self._alone, (label.time, label.id))
+        case.labels.append(label)
+        decided = bool(case.fates)
         verdicts = [
             verdict
-            for identity in identities
-            if identity in self.predicted and (verdict := self._judge(identity, label))
+            for origin in Origin
+            if origin in case.made and (verdict := self._judge(case, origin, label))
         ]
         if decided and not verdicts:
             self.counts.stale_labels += 1
+        self.store.keep(case)
         return verdicts
 
-    def advance(self, watermark: int) -> list[Verdict | LabelUnmatched]:
-        """Event time went on: what waited longer than the horizon is decided."""
+    def advance(self, watermark: int, *, most: int = MOST) -> Advance:
+        """Event time went on: what waited longer than the horizon is decided, the oldest first."""
         decided: list[Verdict | LabelUnmatched] = []
-        while self._open and self._open[0][0] + self.horizon < watermark:
-            _, identity = heapq.heappop(self._open)
-            if identity in self.fates:
-                continue
-            decided.append(self._expire(identity))
-        while self._alone and self._alone[0][0] + self.horizon < watermark:
-            _, name = heapq.heappop(self._alone)
-            if name in self.unmatched or any(Identity(name, origin) in self.predicted for origin in Origin):
-                continue
-            self.unmatched.add(name)
-            first = min(self.labels[name], key=force_of)
-            decided.append(LabelUnmatched(id=name, time=first.time, label=first.label))
-        return decided
+        reached = watermark
+        for queue in Queue:
+            due = self.store.due(queue, watermark - self.horizon)
+            for time, name in itertools.islice(due, most):
+                case = self._case(name)
+                decided += self._expire(case, time) if queue is Queue.OPEN else self._give_up(case)
+                self.store.keep(case)
+            if left := next(due, None):
+                reached = min(reached, left[0] + self.horizon)
+        return Advance(decided, reached)
 
     def take_counts(self) -> Counts:
         """The counts since they were last taken."""
         counts, self.counts = self.counts, Counts()
         return counts
 
-    def restore(
-        self,
-        predictions: Iterable[tuple[Identity, Predicted]],
-        labels: Iterable[Label],
-        fates: Iterable[tuple[Identity, Fate]],
-        unmatched: Iterable[str],
-    ) -> None:
-        """Take in a stretch of the three logs, silently; stretches come in the order of each log."""
-        for identity, fate in fates:
-            self.fates[identity] = fate
-        self.unmatched.update(unmatched)
-        for identity, predicted in predictions:
-            if identity not in self.predicted:
-                self.predicted[identity] = predicted
-        for label in labels:
-            known = self.labels.setdefault(label.id, [])
-            if label not in known:
-                known.append(label)
+    # -- what is in the logs already, taken in silently: each log in its order, however they are interleaved
 
-    def restored(self) -> None:
-        """All logs were taken in: what is still open waits again."""
-        self._open = [
-            (predicted.time, identity)
-            for identity, predicted in self.predicted.items()
-            if identity not in self.fates
-        ]
-        self._alone = [
-            (label.time, name)
-            for name, labels in self.labels.items()
-            for label in labels
-            if name not in self.unmatched
-            and not any(Identity(name, origin) in self.predicted for origin in Origin)
-        ]
-        heapq.heapify(self._open)
-        heapq.heapify(self._alone)
+    def recall_prediction(self, identity: Identity, made: Made) -> None:
+        case = self._case(identity.id)
+        if identity.origin not in case.made:
+            case.made[identity.origin] = made
+            self.store.keep(case)
 
-    def _in_time(self, identity: Identity, label: Label) -> bool:
-        return label.time <= self.predicted[identity].time + self.horizon
+    def recall_label(self, label: Label) -> None:
+        case = self._case(label.id)
+        if label not in case.labels:
+            case.labels.append(label)
+            self.store.keep(case)
 
-    def _in_force(self, identity: Identity) -> Label | None:
+    def recall_fate(self, identity: Identity, fate: Fate) -> None:
+        case = self._case(identity.id)
+        case.fates[identity.origin] = fate
+        self.store.keep(case)
+
+    def recall_unmatched(self, name: str) -> None:
+        case = self._case(name)
+        case.unmatched = True
+        self.store.keep(case)
+
+    # -- the rules
+
+    def _case(self, name: str) -> Case:
+        """What is known of an id, less what the log has no record of any more."""
+        case = self.store.case(name)
+        for origin, made in list(case.made.items()) if self.first else ():
+            if made.offset < self.first:
+                del case.made[origin]
+        return case
+
+    def _in_time(self, made: Made, label: Label) -> bool:
+        return label.time <= made.time + self.horizon
+
+    def _in_force(self, case: Case, made: Made) -> Label | None:
         """Of the labels in time the last by their own order, not by arrival."""
-        in_time = [label for label in self.labels.get(identity.id, ()) if self._in_time(identity, label)]
-        return max(in_time, key=force_of, default=None)
+        return _last(label for label in case.labels if self._in_time(made, label))
 
-    def _judge(self, identity: Identity, label: Label) -> Verdict | None:
+    def _judge(self, case: Case, origin: Origin, label: Label) -> Verdict | None:
         """What a new label changes for a prediction."""
-        fate = self.fates.get(identity)
-        in_time = self._in_time(identity, label)
+        fate = case.fates.get(origin)
+        in_time = self._in_time(case.made[origin], label)
         if fate is None:
             # One too late waits to be named until the prediction has expired.
-            return self._decide(identity, OutcomeKind.LABELLED, label) if in_time else None
+            return self._decide(case, origin, OutcomeKind.LABELLED, label) if in_time else None
         was_in_time = fate.kind not in (OutcomeKind.EXPIRED, OutcomeKind.LATE)
         if in_time == was_in_time and fate.force is not None and force_of(label) <= fate.force:
             return None
         if in_time:
-            return self._decide(identity, OutcomeKind.REVISED, label)
-        return None if was_in_time else self._decide(identity, OutcomeKind.LATE, label)
+            return self._decide(case, origin, OutcomeKind.REVISED, label)
+        return None if was_in_time else self._decide(case, origin, OutcomeKind.LATE, label)
 
-    def _expire(self, identity: Identity) -> Verdict:
-        """The horizon of a prediction without a verdict has passed."""
+    def _expire(self, case: Case, time: int) -> list[Verdict]:
+        """The horizon of the predictions of an id that were made at this time has passed."""
+        return [
+            self._without_label(case, origin)
+            for origin, made in sorted(case.made.items())
+            if made.time == time and origin not in case.fates
+        ]
+
+    def _without_label(self, case: Case, origin: Origin) -> Verdict:
         # Only a horizon that has grown since a label came leaves one here that is in time.
-        best = self._in_force(identity)
+        best = self._in_force(case, case.made[origin])
         if best is not None:
-            return self._decide(identity, OutcomeKind.LABELLED, best)
-        late = max(self.labels.get(identity.id, ()), key=force_of, default=None)
-        kind = OutcomeKind.EXPIRED if late is None else OutcomeKind.LATE
-        return self._decide(identity, kind, late)
+            return self._decide(case, origin, OutcomeKind.LABELLED, best)
+        late = _last(case.labels)
+        return self._decide(case, origin, OutcomeKind.EXPIRED if late is None else OutcomeKind.LATE, late)
 
-    def _decide(self, identity: Identity, kind: OutcomeKind, label: Label | None) -> Verdict:
-        if not any(Identity(identity.id, origin) in self.fates for origin in Origin):
-            self.counts.stale_labels += len(self.labels.get(identity.id, ())) - (label is not None)
-        self.fates[identity] = Fate(kind, None if label is None else force_of(label))
-        return Verdict(self.predicted[identity], kind, label)
+    def _give_up(self, case: Case) -> list[LabelUnmatched]:
+        """No prediction came for a label."""
+        if case.made or case.unmatched:
+            return []
+        case.unmatched = True
+        first = min(case.labels, key=force_of)
+        return [LabelUnmatched(id=case.name, time=first.time, label=first.label)]
+
+    def _decide(self, case: Case, origin: Origin, kind: OutcomeKind, label: Label | None) -> Verdict:
+        if not case.fates:
+            self.counts.stale_labels += len(case.labels) - (label is not None)
+        case.fates[origin] = Fate(kind, None if label is None else force_of(label))
+        return Verdict(Identity(case.name, origin), case.made[origin], kind, label)
+
+
+def _last(labels: Iterable[Label]) -> Label | None:
+    return max(labels, key=force_of, default=None)
