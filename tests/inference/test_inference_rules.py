@@ -43,9 +43,9 @@ def test_a_range_that_refuses_is_an_invalid_argument() -> None:
 
 def test_what_is_required_and_only_marked_may_be_missing() -> None:
     marked = layout(x={"number": {"required": True, "otherwise": {"required": "flag"}}})
-    matrix, cleared = packed(marked, np.nan)
-    assert np.isnan(matrix).all()
-    assert cleared == ()
+    coded = code(marked, {"features": np.array([[np.nan]])}, [0])
+    assert np.isnan(coded.matrix).all()
+    assert coded.cleared == ((),)
 
 
 @given(
@@ -54,16 +54,16 @@ def test_what_is_required_and_only_marked_may_be_missing() -> None:
     value=st.sampled_from([None, 0.5, 1.0, 2.0, 3.0]),
 )
 def test_the_stream_and_a_client_see_the_same(action: str, kind: str, value: float | None) -> None:
-    spec: dict[str, Any] = {
+    specs: dict[str, Any] = {
         "range": {"number": {"min": 1, "max": 2, "otherwise": {"range": action}}},
         "values": {"number": {"values": [1, 3], "otherwise": {"values": action}}},
         "category": {"category": {"values": ["a", "b"], "otherwise": {"values": action}}},
-    }[kind]
-    of = layout(x=spec)
-    if kind == "category":
-        word, number = {None: (None, np.nan), 0.5: ("z", 0.0), 1.0: ("a", 1.0)}.get(value, ("b", 2.0))
-    else:
-        word, number = value, np.nan if value is None else value
+    }
+    of = layout(x=specs[kind])
+    word: object = value
+    number = np.nan if value is None else value
+    if kind == "category" and value is not None:
+        word, number = {0.5: ("z", 0.0), 1.0: ("a", 1.0)}.get(value, ("b", 2.0))
     streamed = vectorise(of.features, [{"x": word}], np.zeros(1, dtype=np.int64))
     asked = packed(of, number)
     if streamed.invalid:
