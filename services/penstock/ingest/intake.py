@@ -6,9 +6,11 @@ alone. What a restart has forgotten becomes a second prediction of its id, of wh
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from penstock.contracts.records import FeatureRow, RecordsTaken, RuleCount
 from penstock.ingest.domain.counts import refusals, rule_counts
@@ -23,10 +25,14 @@ from penstock.runtime.broker import Message, Polled, Position, Record, TopicPart
 from penstock.runtime.catalog import Catalog
 from penstock.runtime.codec import RowCodec
 from penstock.runtime.deadletter import Refused
+from penstock.runtime.errors import NotYet
 from penstock.runtime.loop import Staged
 from penstock.runtime.settings import WrongSetting
 from penstock.runtime.task import CatalogTask
-from penstock.runtime.wire import Wire
+from penstock.runtime.wire import Registries, Wire
+
+_PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds that a topic rests while something its records need is still on its way: longer each time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +52,8 @@ class IntakeTask(CatalogTask):
     Args:
         catalog: of the pipelines.
         key: of the hashes of personal data.
+        registries: of the schemas that producers' records are written with.
+        clock: seconds, from anywhere.
 
     Raises:
         WrongSetting: a pipeline asks for hashes, and there is no key.
@@ -53,9 +61,20 @@ class IntakeTask(CatalogTask):
 
     name = "intake"
 
-    def __init__(self, catalog: Catalog, *, key: bytes | None = None) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        key: bytes | None = None,
+        registries: Registries | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(catalog, service="ingest")
         self._key = key
+        self._registries = registries or Registries()
+        self._clock = clock
+        self._mine: frozenset[TopicPartition] = frozenset()
+        self._resting: dict[str, tuple[int, float]] = {}
         self._log = logs.get(task=self.name)
         self._repeats: dict[str, Repeats] = {}
         self._marks: dict[str, Pii] = {}
@@ -69,8 +88,9 @@ class IntakeTask(CatalogTask):
             self._sources = self._compile()
         return changed
 
-    def restore(self, positions: Mapping[TopicPartition, Position]) -> Iterator[None]:  # noqa: ARG002 - as above
+    def restore(self, positions: Mapping[TopicPartition, Position]) -> Iterator[None]:
         """What was in hand may come again, and is no repeat of itself then."""
+        self._mine = frozenset(positions)
         for repeats in self._repeats.values():
             repeats.drop()
         yield from ()
@@ -83,6 +103,12 @@ class IntakeTask(CatalogTask):
     def topics(self) -> Sequence[str]:
         return sorted(self._sources)
 
+    def held(self) -> frozenset[TopicPartition]:
+        """The partitions of topics that wait for a schema: the others go on meanwhile."""
+        now = self._clock()
+        resting = {topic for topic, (_, until) in self._resting.items() if now < until}
+        return frozenset(where for where in self._mine if where.topic in resting)
+
     def dead_letters(self, topic: str) -> str:
         """Of the pipeline that reads the topic; of the first by name where several do."""
         return self.names.dead_letters("ingest", self._sources[topic][0].pipeline.name)
@@ -94,9 +120,16 @@ class IntakeTask(CatalogTask):
         for record in polled.records:
             by_topic[record.topic].append(record)
         for topic, records in by_topic.items():
-            for source in self._sources.get(topic, ()):
-                take = self._events if source.events else self._labels
-                take(source, records, messages, refused)
+            try:
+                for source in self._sources.get(topic, ()):
+                    take = self._events if source.events else self._labels
+                    take(source, records, messages, refused)
+            except NotYet:
+                times = self._resting.get(topic, (0, 0.0))[0]
+                pause = _PAUSES[min(times, len(_PAUSES) - 1)]
+                self._resting[topic] = times + 1, self._clock() + pause
+                raise
+            self._resting.pop(topic, None)
         return Staged(messages=messages, refused=refused)
 
     def _events(
@@ -198,7 +231,7 @@ class IntakeTask(CatalogTask):
                 source = _Source(
                     pipeline=pipeline,
                     topic=origin.topic,
-                    wire=Wire(origin.format, paths),
+                    wire=Wire(origin.format, paths, self._registries),
                     events=events,
                     rows=rows,
                 )

@@ -25,6 +25,7 @@ TASKS: Final[dict[str, Callable[[Catalog, Broker], Task]]] = {
 def main(settings: IngestSettings) -> None:
     """Run until told to stop."""
     key = read_key(settings.pii_key_file, variable="PENSTOCK_PII_KEY_FILE")
-    tasks = {**TASKS, "intake": lambda catalog, _: IntakeTask(catalog, key=key)}
+    registries = settings.registries()
+    tasks = {**TASKS, "intake": lambda catalog, _: IntakeTask(catalog, key=key, registries=registries)}
     chosen = [task for name, task in tasks.items() if settings.only in ("all", name)]
     serve("ingest", settings, chosen)

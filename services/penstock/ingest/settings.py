@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from penstock.runtime.settings import Settings
+from penstock.runtime.wire.settings import RegistrySettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IngestSettings(Settings):
+class IngestSettings(RegistrySettings):
     only: Literal["all", "intake", "join", "summarise"] = "all"
     """Which of the three loops to run here; each may have processes of its own."""
 

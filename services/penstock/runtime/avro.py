@@ -55,8 +55,6 @@ class Schema:
             self.text = text if isinstance(text, str) else text.decode()
             self.raw: Any = json.loads(self.text)
             refuse_bombs(self.raw)
-            if read_type(self.raw).nodes > _MOST_TYPES:
-                raise Invalid(f"a schema of more than {_MOST_TYPES} types is refused", reason="schema")
             self.fingerprint = _fingerprint(fastavro.schema.to_parsing_canonical_form(self.raw))
             self.parsed = fastavro.parse_schema(_plain(self.raw))
         except Invalid:
@@ -144,6 +142,8 @@ def refuse_bombs(schema: Any) -> int:
     penstock.kernel.errors.Invalid: items of an array that take no bytes are refused
     """
     _refuse_depths(schema)
+    if read_type(schema).nodes > _MOST_TYPES:
+        raise Invalid(f"a schema of more than {_MOST_TYPES} types is refused", reason="schema")
     return _least(schema, {}, "")
 
 

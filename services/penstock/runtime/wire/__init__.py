@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from penstock.runtime.wire.columns import Columns
 from penstock.runtime.wire.reading import Wire
+from penstock.runtime.wire.registries import Registries
 
-__all__ = ["Columns", "Wire"]
+__all__ = ["Columns", "Registries", "Wire"]

@@ -58,7 +58,7 @@ class Columns:
         >>> Columns.merged("a", parts)
         Columns(values={'a': ['y', 'x']}, places=[0, 1], refused={})
         """
-        refused = {place: why for part in parts for place, why in part.refused.items()}
+        refused = dict(sorted((place, why) for part in parts for place, why in part.refused.items()))
         filled = [part for part in parts if part.places]
         if len(filled) == 1:
             return cls(values=filled[0].values, places=filled[0].places, refused=refused)

@@ -2,9 +2,9 @@
 
 What a registry has once given for an id stays so. An id that it does not know is waited for, since a schema
 may reach the registry a moment later than the records, but only for a set time since it was first met: then
-it is *unknown*, and asked for again only now and then. A wait that was in vain is not repeated for each other id
-that comes up soon after: a flood of ids nobody knows costs one wait, not one each. A registry that does not
-answer is waited for as long as it takes, as the broker is.
+it is *unknown*, and asked for again only now and then. A wait that was in vain is not repeated for each
+other id that comes up soon after: a flood of ids nobody knows costs one wait, not one each. A registry that
+does not answer is waited for as long as it takes, as the broker is.
 """
 
 from __future__ import annotations
