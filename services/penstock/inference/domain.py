@@ -5,7 +5,7 @@ Pure: a route comes from the log, chance is a hash of the id, so every replica a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import isfinite
@@ -21,6 +21,7 @@ from penstock.kernel.hashing import share_of
 
 if TYPE_CHECKING:
     from penstock.kernel.pipeline import Pipeline
+    from penstock.kernel.policy import Task
 
 FloatMatrix = NDArray[np.float32]
 
@@ -75,6 +76,21 @@ class Scorer(Protocol):
     def run(self, matrix: FloatMatrix, /) -> FloatMatrix: ...
 
 
+class Explainer(Protocol):
+    """Shares out a version's raw scores among its features."""
+
+    @property
+    def scale(self) -> str:
+        """What the raw scores are."""
+
+    @property
+    def steps(self) -> int:
+        """What a row costs, some 10 ns each."""
+
+    def attribute(self, rows: FloatMatrix, /) -> FloatMatrix:
+        """Rows ``[n, F]`` to ``[n, K, F + 1]``: what each feature adds, then the base value."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """A version that can score.
@@ -82,11 +98,13 @@ class Loaded:
     Args:
         features: the features it was made for, in the order of its columns.
         model: scores rows of them.
+        explaining: gives its explainer for a task, or raises that it has none.
     """
 
     version: int
     features: tuple[str, ...]
     model: Scorer
+    explaining: Callable[[Task], Explainer] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ import numpy as np
 
 from penstock.inference.domain import STARTING, Directory, Loaded, Serving, Waiting, answering, versions
 from penstock.kernel.errors import Invalid
-from penstock.onnx import Model, Refused, check
+from penstock.onnx import Explaining, Model, Refused, check
 from penstock.runtime import logs
 from penstock.runtime.errors import Unavailable
 
@@ -63,7 +63,12 @@ def load(registered: ModelRegistered, artifact: bytes) -> Loaded:
     )
     for rows in _WARM:  # the first run of a session allocates; a caller should not wait for that
         model.run(np.zeros((rows, model.features), dtype=np.float32))
-    return Loaded(version=registered.version, features=manifest.features, model=model)
+    return Loaded(
+        version=registered.version,
+        features=manifest.features,
+        model=model,
+        explaining=Explaining(artifact),
+    )
 
 
 class AtOnce(Executor):
