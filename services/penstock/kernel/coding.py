@@ -170,7 +170,9 @@ def _hold_category(feature: Feature, kind: Category, values: Values, column: Col
         words = _plain(values)
         odd = strangers(kind.pattern, {word for word in words if isinstance(word, str)})
         if odd:
-            rows = np.fromiter((word in odd for word in words), dtype=np.bool_, count=len(words))
+            rows = np.fromiter(
+                (isinstance(word, str) and word in odd for word in words), dtype=np.bool_, count=len(words)
+            )
             expected = f"not as its pattern has it: {kind.pattern}"
             _break(feature, column, "pattern", rows, expected)
     unseen = column.codes == 0
