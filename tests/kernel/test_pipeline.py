@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -92,7 +93,7 @@ def test_defaults_follow_the_task(raw: dict[str, Any], objective: str, lanes: in
     assert pipeline.outputs == outputs
 
 
-@pytest.mark.parametrize("raw", [RAW, MULTICLASS, REGRESSION])
+@pytest.mark.parametrize("raw", [RAW, MULTICLASS, REGRESSION, changed("explain", to={"sample": 0.25})])
 def test_the_applied_form_reads_back_as_the_same_pipeline(raw: dict[str, Any]) -> None:
     pipeline = Pipeline.read(raw)
     again = Pipeline.read(orjson.loads(pipeline.canonical()))
@@ -106,6 +107,15 @@ def test_the_digest_names_the_pipeline_however_it_is_written() -> None:
     spelt_out["owner"] = ""
     assert Pipeline.read(dict(reversed(spelt_out.items()))).digest == Pipeline.read(RAW).digest
     assert Pipeline.read(changed("owner", to="me")).digest != Pipeline.read(RAW).digest
+    assert Pipeline.read(changed("explain", to={"sample": 0.0})).digest == Pipeline.read(RAW).digest
+    assert Pipeline.read(changed("explain", to={"sample": 0.5})).digest != Pipeline.read(RAW).digest
+
+
+def test_the_explained_share_is_a_share_of_the_ids() -> None:
+    explain = Pipeline.read(changed("explain", "sample", to=0.1)).explain
+    taken = [id_ for id_ in map(str, range(10_000)) if explain.takes(id_)]
+    assert 900 < len(taken) < 1100
+    assert all(replace(explain, sample=0.2).takes(id_) for id_ in taken)
 
 
 def test_the_features_digest_is_about_the_vector_alone() -> None:
@@ -193,6 +203,8 @@ def test_the_avro_schema_has_to_fit(field: str, declared: object, complaint: str
         (changed("classes", to=..., raw=MULTICLASS), "'classes' is missing: task multiclass"),
         (changed("classes", to=["a", "a"], raw=MULTICLASS), "classes.1: class 'a' stands here twice"),
         (changed("classes", to=["a"], raw=MULTICLASS), "classes: expected at least two classes"),
+        (changed("explain", "sample", to=1.5), "explain.sample: expected at most 1, got 1.5"),
+        (changed("explain", "share", to=0.5), "explain.share: unknown key 'share'"),
         (changed("labels", "positive", to="> 1", raw=REGRESSION), "labels.positive: only task binary"),
         (
             changed("labels", "positive", to=15),

@@ -7,12 +7,13 @@ the pipeline's.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, ConfigDict
 
 from penstock.kernel.canonical import canonical_json
+from penstock.kernel.explain import Explain
 from penstock.kernel.kinds import Category, Feature, learned
 from penstock.kernel.mistakes import Mistake, Mistakes, Wrong, adapter, in_order, peek, read, show
 from penstock.kernel.names import Name, feature_name
@@ -51,6 +52,7 @@ class _Document:
     owner: Text = ""
     classes: Annotated[tuple[Text, ...], AfterValidator(_classes)] = ()
     pii: object = None
+    explain: Explain = field(default_factory=Explain)
     policy: Policy
 
 
@@ -81,6 +83,7 @@ class Pipeline:
     owner: str = ""
     classes: tuple[str, ...] = ()
     pii: Pii = ()
+    explain: Explain = field(default_factory=Explain)
 
     @classmethod
     def read(cls, raw: Mapping[str, object]) -> "Pipeline":
@@ -108,6 +111,7 @@ class Pipeline:
             lanes=lanes,
             policy=document.policy,
             pii=pii,
+            explain=document.explain,
         )
 
     @property
@@ -149,6 +153,8 @@ class Pipeline:
             head["classes"] = list(self.classes)
         if self.pii:
             head["pii"] = dict(self.pii)
+        if self.explain != Explain():
+            head["explain"] = adapter(Explain).dump_python(self.explain, mode="json")
         return head
 
     def canonical(self) -> bytes:
