@@ -180,6 +180,24 @@ def test_order_is_kept_within_a_partition(world: World) -> None:
         assert numbers == list(range(partition, 2000, 2))
 
 
+def test_order_is_kept_however_many_are_sent_and_whatever_goes_with_them(world: World) -> None:
+    topic = world.topic("mixed")
+    sent = [
+        Message(topic, b"%d" % number, b"key", (("traceparent", b"00-1"),) if number // 700 % 2 else ())
+        for number in range(5000)
+    ]
+
+    producer = world.broker.transactional(topic)
+    producer.begin()
+    producer.send([*sent, Message(topic, None, b"key"), Message(topic, b"last", None, (), 0)])
+    producer.commit()
+
+    *records, gone, last = contents(world, topic)
+    assert [(record.value, record.headers) for record in records] == [(m.value, m.headers) for m in sent]
+    assert (gone.key, gone.value, last.key, last.value) == (b"key", None, None, b"last")
+    producer.close()
+
+
 # -- transactions
 
 

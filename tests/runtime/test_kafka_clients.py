@@ -99,6 +99,8 @@ def test_mistakes_of_ours_end_the_process(world: KafkaWorld, prefix: str) -> Non
 
     with pytest.raises(KafkaException, match="MSG_SIZE_TOO_LARGE"):
         producer.send([Message(topic, b"x" * 2_000_000)])
+    with pytest.raises(KafkaException, match="MSG_SIZE_TOO_LARGE"):
+        producer.send([Message(topic, b"x" * size) for size in (1, 2, 2_000_000, 3, 4)])
     with pytest.raises(ValueError, match=r"more than 4095 characters to remember: .*topic"):
         producer.send_offsets(consumer, {where: Position(0, "m" * 4096)})
     stranger = MemoryBroker(now=lambda: 0).consumer(group="g", slot="0")

@@ -7,6 +7,7 @@ is not `Unavailable` ends the process: whatever it held is rebuilt from the log 
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import sys
 import threading
@@ -27,6 +28,9 @@ from penstock.runtime.telemetry import Telemetry, from_environment
 
 RETRY: Final = 1.0
 """Seconds between two looks for a broker that is away."""
+UNCOLLECTED: Final = 50_000
+"""New objects, less those that went, between two looks of the garbage collector. Batches are tens of
+thousands of tuples that go as they came; at Python's 700 it looks through each of them again and again."""
 FAILED: Final = 1
 INVALID: Final = 3
 CONFLICT: Final = 5
@@ -98,6 +102,7 @@ def serve(
     """Run tasks, and other workers, until SIGTERM or SIGINT; exits the process with a code if one failed."""
     logs.configure(service, style=settings.log)
     life = Life()
+    gc.set_threshold(UNCOLLECTED)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: life.stop.set())
     broker = KafkaBroker(settings.broker, settings.kafka)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final
 
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from penstock.runtime.broker import Aborted, Consumer, Message, Position, TopicPartition
+from penstock.runtime.broker import Aborted, Consumer, Headers, Message, Position, TopicPartition
 from penstock.runtime.errors import Unavailable
 from penstock.runtime.kafka.clients import (
     ANSWER_SECONDS,
@@ -23,7 +26,7 @@ from penstock.runtime.kafka.consumers import KafkaConsumer
 from penstock.runtime.kafka.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 TRANSACTION_SECONDS = 15.0
 """How long a transaction may stay open before the coordinator aborts it."""
@@ -33,6 +36,18 @@ OUTCOME_SECONDS = 20.0
 
 CLOSING_SECONDS = 3.0
 """How long closing may wait for a broker that may be away."""
+
+BUFFER = 100_000
+"""Messages that may wait in a transaction's buffer."""
+
+ANY_PARTITION = -1
+"""The key decides, or without one the client."""
+
+FEW = 4
+"""Messages that are sooner handed over one by one."""
+
+MANY = 1000
+"""Messages that are handed over in one call, in which no other thread runs."""
 
 METADATA_LIMIT = 4095
 """Characters beside a committed offset: a broker keeps 4096 by default, and librdkafka sends one more."""
@@ -46,6 +61,9 @@ _WRITING = {
     "message.timeout.ms": 10_000,
     "delivery.report.only.error": True,
 }
+
+
+_ALIKE: Final[Callable[[Message], tuple[str, Headers, int | None]]] = itemgetter(0, 3, 4)
 
 
 class _Failures:
@@ -82,6 +100,9 @@ class KafkaTransactionalProducer:
                 # tries a transaction takes 100 ms, with this one 3-8.
                 "retry.backoff.ms": 5,
                 "retry.backoff.max.ms": 20,
+                "queue.buffering.max.messages": BUFFER,
+                # By number alone: a transaction's messages are in this process's memory anyway.
+                "queue.buffering.max.kbytes": 2_147_483_647,
                 "on_delivery": self._failures.note,
             }
         )
@@ -99,6 +120,15 @@ class KafkaTransactionalProducer:
         self._begun = time.monotonic()
 
     def send(self, messages: Iterable[Message]) -> None:
+        for (topic, headers, partition), run in groupby(messages, _ALIKE):
+            alike = list(run)
+            if headers or len(alike) < FEW:
+                self._send_each(alike)  # librdkafka takes many at once, but not their headers
+            else:
+                self._send_many(topic, partition, alike)
+        self._serve(0)
+
+    def _send_each(self, messages: Iterable[Message]) -> None:
         produce = self._client.produce
         for message in messages:
             arguments = _arguments(message)
@@ -110,7 +140,19 @@ class KafkaTransactionalProducer:
                     self._serve(0.1)
                 except KafkaException as exception:
                     self._judge("writing", exception)
-        self._serve(0)
+
+    def _send_many(self, topic: str, partition: int | None, messages: Sequence[Message]) -> None:
+        """Messages that are alike but for key and value: two thirds of the time that one by one takes."""
+        where = ANY_PARTITION if partition is None else partition
+        for start in range(0, len(messages), MANY):
+            many = [{"value": value, "key": key} for _, value, key, _, _ in messages[start : start + MANY]]
+            # Of what does not fit into the buffer librdkafka leaves out some and takes others: out of order.
+            while len(self._client) + len(many) > BUFFER:
+                self._serve(0.1)
+            if self._client.produce_batch(topic, many, where) < len(many):
+                refused = next(each["_error"] for each in many if "_error" in each)
+                self._judge("writing", KafkaException(refused))
+            self._serve(0)
 
     def send_offsets(self, consumer: Consumer, offsets: Mapping[TopicPartition, Position]) -> None:
         if not isinstance(consumer, KafkaConsumer):
