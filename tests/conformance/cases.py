@@ -134,9 +134,9 @@ CASES = {
             name="intake",
             service="ingest",
             inputs=("crm.events", "crm.outcomes"),
-            outputs=("penstock.churn.features", "penstock.churn.labels"),
+            outputs=("penstock.churn.features", "penstock.churn.labels", "penstock.churn.quality"),
             essence=lambda system: _values(system, "penstock.churn.features", "penstock.churn.labels"),
-            # It keeps no state: a repeat passes, and the join counts it.
+            # An event that comes again soon is seen; of a label, and after a restart, the join makes nothing.
             repeats=lambda system: set(_values(system, "penstock.churn.features", "penstock.churn.labels")),
         ),
         Case(
@@ -159,7 +159,7 @@ CASES = {
         Case(
             name="summarise",
             service="ingest",
-            inputs=("penstock.churn.predictions", "penstock.churn.outcomes"),
+            inputs=("penstock.churn.predictions", "penstock.churn.outcomes", "penstock.churn.quality"),
             outputs=("penstock.summaries",),
             essence=_sums,
             # It counts what lies in the log, where its inputs put each record once; the chain never repeats.
