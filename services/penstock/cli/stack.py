@@ -128,6 +128,7 @@ class Stack:
             **os.environ,
             "PENSTOCK_BROKER": self.bootstrap,
             "PENSTOCK_LISTEN": self.plan.grpc,
+            "PENSTOCK_ARTIFACTS": os.environ.get("PENSTOCK_ARTIFACTS") or str(self.plan.folder / "artifacts"),
         }
         run = (sys.executable, "-m", "penstock", "run")
         self.supervisor.start(

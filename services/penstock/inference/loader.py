@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from penstock.contracts.records import ModelRegistered, RouteChanged
+    from penstock.inference.artifacts import Artifacts
     from penstock.kernel.pipeline import Pipeline
 
     Fetch = Callable[[ModelRegistered], bytes]
@@ -91,10 +92,15 @@ class Shelf:
     Args:
         executor: runs the loads; a thread of its own where none is given.
         clock: seconds that only grow.
+        artifacts: on disk, so that a restart need not read them from the log; none where left out.
     """
 
     def __init__(
-        self, executor: Executor | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        executor: Executor | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        artifacts: Artifacts | None = None,
     ) -> None:
         self.directory: Directory = STARTING
         """What can be asked now: replaced as a whole, never changed."""
@@ -102,6 +108,7 @@ class Shelf:
         """Whether every pipeline that has a route could be asked once since the start."""
         self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="load")
         self._clock = clock
+        self._artifacts = artifacts
         self._loaded: dict[Key, Loaded] = {}
         self._failed: dict[Key, Failed] = {}
         self._loading: dict[Key, Future[Loaded]] = {}
@@ -153,7 +160,17 @@ class Shelf:
             if key in self._loaded or key in self._loading or not (failed is None or self._due(failed)):
                 continue
             self._log.info("loading", pipeline=key[0], version=key[1], bytes=registered.manifest.size)
-            self._loading[key] = self._executor.submit(_fetch_and_load, registered, fetch)
+            self._loading[key] = self._executor.submit(self._fetch_and_load, registered, fetch)
+
+    def _fetch_and_load(self, registered: ModelRegistered, fetch: Fetch) -> Loaded:
+        """In the thread of the load."""
+        digest, artifacts = registered.manifest.digest, self._artifacts
+        artifact = None if artifacts is None else artifacts.find(digest, size=registered.manifest.size)
+        if artifact is None:
+            artifact = fetch(registered)
+            if artifacts is not None:
+                artifacts.keep(digest, artifact)
+        return load(registered, artifact)
 
     def _due(self, failed: Failed) -> bool:
         return failed.retry is not None and self._clock() >= failed.retry
@@ -228,7 +245,3 @@ def _wanted(
 
 def _key(registered: ModelRegistered) -> Key:
     return registered.pipeline, registered.version, registered.manifest.digest
-
-
-def _fetch_and_load(registered: ModelRegistered, fetch: Fetch) -> Loaded:
-    return load(registered, fetch(registered))

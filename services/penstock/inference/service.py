@@ -6,6 +6,7 @@ import errno
 import socket
 from typing import TYPE_CHECKING
 
+from penstock.inference.artifacts import Artifacts
 from penstock.inference.front import Front
 from penstock.inference.loader import Shelf
 from penstock.inference.stream import StreamTask
@@ -25,7 +26,9 @@ def main(settings: InferenceSettings) -> None:
         OSError: it is taken by another process, or not one of this machine.
     """
     require_free(settings.listen)
-    shelf, tally = Shelf(), Tally()
+    folder = settings.artifacts
+    kept = None if folder is None else Artifacts(folder, most=settings.artifacts_megabytes * 2**20)
+    shelf, tally = Shelf(artifacts=kept), Tally()
     serve(
         "inference",
         settings,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
-from penstock.runtime.settings import Count, Settings
+from penstock.runtime.settings import Between, Count, Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,3 +16,10 @@ class InferenceSettings(Settings):
 
     concurrency: Count = 1000
     """gRPC calls at once; further ones are refused with RESOURCE_EXHAUSTED."""
+
+    artifacts: Path | None = None
+    """Folder where artifacts are kept by their digest, so that a restart reads none from the log. It is a
+    cache, and replicas may share it. Unset, nothing is kept."""
+
+    artifacts_megabytes: Annotated[int, Between(64)] = 1024
+    """Megabytes of them; those that were longest not used go first."""
