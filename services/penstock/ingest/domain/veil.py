@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from penstock.kernel.coding import Values
+from penstock.kernel.columns import Values
 from penstock.kernel.errors import Invalid
 from penstock.kernel.otherwise import rule_of
 from penstock.kernel.pii import Pii, no_key, pseudonym, treatment_of
@@ -46,9 +46,8 @@ def veiled(pii: Pii, why: Invalid) -> Invalid:
     if not pii:
         return why
     if treatment_of(pii, why.field):
-        message = (
-            f"field {why.field!r} broke the rule {rule_of(why.reason)!r}; it is personal data, and not shown"
-        )
+        rule = rule_of(why.reason)
+        message = f"field {why.field!r}, which is personal data and not shown, broke rule {rule!r}"
     elif not why.field and why.reason not in _PLAIN:
         message = "it could not be read; there is personal data in it, so more is not said"
     else:
