@@ -129,6 +129,7 @@ class Stack:
             "PENSTOCK_BROKER": self.bootstrap,
             "PENSTOCK_LISTEN": self.plan.grpc,
             "PENSTOCK_ARTIFACTS": os.environ.get("PENSTOCK_ARTIFACTS") or str(self.plan.folder / "artifacts"),
+            "PENSTOCK_JOIN_STATE": os.environ.get("PENSTOCK_JOIN_STATE") or str(self.plan.folder / "join"),
         }
         run = (sys.executable, "-m", "penstock", "run")
         self.supervisor.start(

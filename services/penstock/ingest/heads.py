@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from penstock.contracts.records import Label, Prediction, PredictionsLost
+from penstock.contracts.records import Label, Origin, Prediction, PredictionsLost
 from penstock.ingest.domain.cases import Identity
 from penstock.kernel.errors import Invalid
 from penstock.runtime.codec import Codec
+
+_ORIGINS: Final = {origin.value: origin for origin in Origin}
 
 
 class Asked(NamedTuple):
@@ -25,7 +27,21 @@ def head(codec: Codec, payload: bytes) -> Asked | Label | None:
         Invalid: it does not belong there.
         UnknownSchema: nothing is known of its schema yet.
     """
-    event = codec.decode(payload).value
+    if codec.remembers:
+        return _decoded(codec.decode(payload).value)
+    kind, fields = codec.plain(payload)
+    match kind:
+        case "Prediction":
+            identity = Identity(fields["id"], _ORIGINS[fields["origin"]])
+            return Asked(identity, fields["time"], fields["error"] is None)
+        case "Label":
+            return Label(**fields)
+        case "PredictionsLost":
+            return None
+    raise _stranger(kind)
+
+
+def _decoded(event: object) -> Asked | Label | None:
     match event:
         case Prediction():
             return Asked(Identity(event.id, event.origin), event.time, event.error is None)
@@ -33,4 +49,8 @@ def head(codec: Codec, payload: bytes) -> Asked | Label | None:
             return event
         case PredictionsLost():
             return None
-    raise Invalid(f"a {type(event).__name__} does not belong here", reason="unexpected")
+    raise _stranger(type(event).__name__)
+
+
+def _stranger(kind: str) -> Invalid:
+    return Invalid(f"a {kind} does not belong here", reason="unexpected")
