@@ -3,6 +3,9 @@
 Only sealed time blocks count, those whose labels have come or can come no more: "judged until" says how far
 they go. A difference of losses below 0 is better; an e-value is what somebody would have won from a stake of
 1 by betting on it, so 20 is seen once in twenty times where nothing is so.
+
+Data quality is what the last thousand transactions made of producers' records: how many were taken, came
+again or were refused, and which rule of the pipeline file was broken how often.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from penstock.cli.drift import Seen, seen
 from penstock.cli.exits import Exit
 from penstock.cli.models import versions_in
 from penstock.cli.output import as_json, table
+from penstock.cli.taken import Lately, lately
 from penstock.cli.telling import told
 from penstock.runtime.catalog import Names
 
@@ -37,11 +41,15 @@ def run(args: argparse.Namespace) -> int:
         log.read("evidence", "models", "lifecycle", "routes")
         stages = {each.version: each.stage for each in versions_in(log)}
         status = seen(log, pipeline.name, stages)
-    print(as_json(status.told(), indent=True) if args.output == "json" else text(status))
+        quality = lately(broker, names.of("quality", pipeline.name), log.decode)
+    if args.output == "json":
+        print(as_json({**status.told(), "data_quality": quality.told()}, indent=True))
+    else:
+        print(text(status, quality))
     return Exit.OK
 
 
-def text(status: Seen) -> str:
+def text(status: Seen, quality: Lately) -> str:
     """For people."""
     parts = [status.headline()]
     for title, rows in (
@@ -58,7 +66,7 @@ def text(status: Seen) -> str:
     ):
         said = "\n".join(f"  {told(event)}" for event in events)
         parts.append(f"{title}\n{said}" if said else f"{title}: none")
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, quality.text()])
 
 
 def _indented(rows: list[dict[str, Any]]) -> str:
