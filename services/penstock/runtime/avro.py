@@ -55,8 +55,10 @@ class Schema:
             self.text = text if isinstance(text, str) else text.decode()
             self.raw: Any = json.loads(self.text)
             refuse_bombs(self.raw)
-            self.fingerprint = _fingerprint(fastavro.schema.to_parsing_canonical_form(self.raw))
-            self.parsed = fastavro.parse_schema(_plain(self.raw))
+            # A logical type that is none means nothing, so that it is wrong is no reason to refuse the schema.
+            plain = _plain(self.raw)
+            self.fingerprint = _fingerprint(fastavro.schema.to_parsing_canonical_form(plain))
+            self.parsed = fastavro.parse_schema(plain)
         except Invalid:
             raise
         except Exception as error:  # as below, and nesting without end among them
@@ -65,8 +67,8 @@ class Schema:
         self.header = MARK + self.fingerprint
 
     def expanded(self) -> Any:
-        """The schema with every name of a type replaced by the type; logical types stay."""
-        return fastavro.schema.expand_schema(self.raw)
+        """The schema with every name of a type replaced by the type, and without logical types."""
+        return fastavro.schema.expand_schema(_plain(self.raw))
 
     def write(self, record: Any) -> bytes:
         """The body of a record, without the header."""

@@ -77,10 +77,10 @@ def ask(url: str, access: Access) -> tuple[int, bytes]:
             connection = http.client.HTTPSConnection(host, port, timeout=access.seconds, context=context)
         else:
             connection = http.client.HTTPConnection(host, port, timeout=access.seconds)
-        with closing(connection):
-            connection.connect()
+        connection.connect()
+        with closing(connection.sock) as sock:
             # http.client waits anew for each piece; this waits for all of them together.
-            connection.sock = cast("socket.socket", _Patient(connection.sock, deadline))
+            connection.sock = cast("socket.socket", _Patient(sock, deadline))
             connection.request("GET", path, headers={"Accept": _ACCEPT, **_credentials(url, access)})
             answer = connection.getresponse()
             body = answer.read(LARGEST_ANSWER + 1)
@@ -130,8 +130,22 @@ def _secret(path: Path) -> str:
     return secret
 
 
-class _Patient(io.RawIOBase):
+class _Patient:
     """A socket as http.client uses one, which waits for all its pieces together until a deadline."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._pieces = _Pieces(sock, deadline)
+        self.sendall = self._pieces.sendall
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self._pieces)
+
+    def close(self) -> None:
+        """Whoever made the socket closes it: http.client does so before the answer is read."""
+
+
+class _Pieces(io.RawIOBase):
+    """What comes from a socket, and goes there, before a deadline."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
@@ -147,17 +161,9 @@ class _Patient(io.RawIOBase):
         self._wait()
         self._sock.sendall(data)
 
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
-
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # what BufferedReader hands over
         self._wait()
         return self._sock.recv_into(buffer)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._sock.close()
-        super().close()

@@ -30,6 +30,8 @@ _LONG: Final = 10
 """Bytes that a long takes at most."""
 _MEMORY: Final = 32 * 1024 * 1024
 """What unpacking may take beside its result, where that is said in what is unpacked."""
+_CHECKSUM: Final = 4
+"""Bytes of a checksum, parts of which Python's writers leave behind what they packed with deflate."""
 _MOST_SCHEMAS: Final = 256
 """Schemas whose decoders are kept: containers bring their own, and may bring a new one each time."""
 
@@ -164,7 +166,7 @@ def _unpacked(codec: bytes, packed: bytes) -> bytes:
         raise _broken(str(error) or type(error).__name__) from error
     if len(body) > LARGEST:
         raise Invalid(f"unpacked it has more than the {LARGEST} bytes that are read", reason="too_large")
-    if not unpacker.eof or unpacker.unused_data:
+    if not unpacker.eof or len(unpacker.unused_data) > _CHECKSUM:
         raise _broken("what is packed in it ends too early, or goes on after its end")
     return body
 
