@@ -16,7 +16,7 @@ from penstock.cli.cells import of_events
 from penstock.cli.check import summary
 from penstock.cli.cluster import connected, settings_of
 from penstock.cli.exits import Exit, Failure
-from penstock.cli.learning import first_rows, learn
+from penstock.cli.learning import first_rows, key_of, learn
 from penstock.cli.output import as_json
 from penstock.cli.recordfile import read
 from penstock.cli.specfile import load
@@ -150,7 +150,7 @@ def complete(
     if not pipeline.unlearned:
         return pipeline, {}
     rows = first_rows(pipeline, broker) if history is None else read(history, of_events(pipeline))
-    learned = learn(pipeline, rows, str(history or pipeline.events.topic))
+    learned = learn(pipeline, rows, str(history or pipeline.events.topic), key=key_of(pipeline))
     return pipeline.frozen(learned), {name: len(words) for name, words in learned.items()}
 
 

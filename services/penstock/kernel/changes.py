@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from penstock.kernel.kinds import Category, Feature, Number, TimePart
+from penstock.kernel.pii import treatment_of
 from penstock.kernel.pipeline import Pipeline
 
 # So many of a list's entries fit on a line.
@@ -50,7 +51,21 @@ def refusals(old: Pipeline, new: Pipeline) -> list[str]:
             )
         else:
             found += _refused_kind(feature, new.features[index])
+            found += _refused_mark(old, new, index)
     return found
+
+
+def _refused_mark(old: Pipeline, new: Pipeline, index: int) -> Iterator[str]:
+    """Categories that were learned as words are none of the hashes that come from now on, nor back."""
+    before, after = old.features[index], new.features[index]
+    treated = [treatment_of(each.pii, feature.field) for each, feature in ((old, before), (new, after))]
+    if (
+        isinstance(before.kind, Category)
+        and before.kind.values
+        and ("hash" in treated)
+        and len(set(treated)) > 1
+    ):
+        yield f"feature {before.name!r} has its categories: hashed or not, give that one a name of its own"
 
 
 def _or_nothing(value: object) -> str:

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from penstock.cli.exits import Exit, Failure
 from penstock.cli.specfile import load
 from penstock.kernel.formats import Format
+from penstock.kernel.kinds import Category
 from penstock.kernel.mistakes import peek
+from penstock.kernel.pii import treatment_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,10 +64,16 @@ def read_spec(path: Path, *, label_column: str | None) -> Spec:
             policy=replace(pipeline.policy, approval="automatic"),
             labels=replace(pipeline.labels, available="always"),
         )
+    for feature in pipeline.features:
+        kind = feature.kind
+        if isinstance(kind, Category) and kind.values and treatment_of(pipeline.pii, feature.field):
+            message = f"the categories of {feature.name!r} are listed as hashes, and a history has the words"
+            raise Failure(f"{message}: write from_first_rows", Exit.INVALID)
     pipeline = replace(
         pipeline,
         events=replace(pipeline.events, format=Format()),
         labels=replace(pipeline.labels, format=Format()),
+        pii=(),  # nothing is written: there is nothing to hide, and no key is needed
     )
     return Spec(pipeline=pipeline, horizon_given=horizon_given, notes=tuple(notes))
 
