@@ -348,5 +348,5 @@ def test_a_pipeline_that_is_applied_anew_is_read_by_its_new_spec_from_then_on() 
     world.event({**GOOD, "age": 100})
     world.rows()
     world.system.apply({**SPEC, "features": {**SPEC["features"], "age": {"number": {"max": 90}}}})
-    world.event({**GOOD, "age": 100})
-    assert [head.cleared for head, _ in world.rows()] == [(), (0,)]
+    world.event({**GOOD, "event_id": "c-2", "age": 100})
+    assert {head.id: head.cleared for head, _ in world.rows()} == {"c-1": (), "c-2": (0,)}

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby, repeat
+from operator import attrgetter
 from typing import Final
 
 from penstock.contracts.records import FeatureRow, RecordsTaken, RuleCount
 from penstock.ingest.domain.counts import refusals, rule_counts
-from penstock.ingest.domain.intake import event_paths, label_paths, take_events, take_labels
+from penstock.ingest.domain.intake import (
+    event_paths,
+    label_paths,
+    number_paths,
+    take_events,
+    take_labels,
+    word_paths,
+)
 from penstock.ingest.domain.repeats import Repeats
 from penstock.ingest.domain.veil import veiled
 from penstock.kernel.errors import Invalid
@@ -24,15 +34,22 @@ from penstock.runtime import logs
 from penstock.runtime.broker import Message, Polled, Position, Record, TopicPartition
 from penstock.runtime.catalog import Catalog
 from penstock.runtime.codec import RowCodec
+from penstock.runtime.columnar import write_rows
 from penstock.runtime.deadletter import Refused
 from penstock.runtime.errors import NotYet
 from penstock.runtime.loop import Staged
 from penstock.runtime.settings import WrongSetting
 from penstock.runtime.task import CatalogTask
-from penstock.runtime.wire import Registries, Wire
+from penstock.runtime.wire import Columns, Registries, Wire
 
 _PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds that a topic rests while something its records need is still on its way: longer each time."""
+
+
+# What runs for each record goes by functions that are written in C.
+_TOPIC: Final[Callable[[Record], str]] = attrgetter("topic")
+_TIMESTAMP: Final[Callable[[Record], int]] = attrgetter("timestamp")
+_MESSAGE: Final[Callable[[Iterable[object]], Message]] = partial(tuple.__new__, Message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +134,8 @@ class IntakeTask(CatalogTask):
         messages: list[Message] = []
         refused: list[Refused] = []
         by_topic: defaultdict[str, list[Record]] = defaultdict(list)
-        for record in polled.records:
-            by_topic[record.topic].append(record)
+        for topic, run in groupby(polled.records, _TOPIC):
+            by_topic[topic] += run
         for topic, records in by_topic.items():
             try:
                 for source in self._sources.get(topic, ()):
@@ -136,21 +153,27 @@ class IntakeTask(CatalogTask):
         self, source: _Source, records: list[Record], messages: list[Message], refused: list[Refused]
     ) -> None:
         pipeline, columns = source.pipeline, source.wire.read(records)
-        taken = [records[place] for place in columns.places]
+        taken = _taken(records, columns)
         intake = take_events(
             pipeline,
             columns.values,
-            [record.timestamp for record in taken],
+            list(map(_TIMESTAMP, taken)),
             key=self._key,
             repeats=self._repeats[pipeline.name],
         )
         self._refuse(source, records, columns.refused, "decode", refused)
         self._refuse(source, taken, intake.refused, "validate", refused)
         topic = self.names.of("features", pipeline.name)
-        payloads = source.rows.encode(intake.heads(), intake.matrix)
-        messages += [
-            Message(topic, payload, name.encode()) for name, payload in zip(intake.ids, payloads, strict=True)
-        ]
+        payloads = write_rows(
+            source.rows,
+            ids=intake.ids,
+            times=intake.times,
+            cleared=intake.cleared,
+            flags=intake.flags,
+            matrix=intake.matrix,
+        )
+        keys = [name.encode() for name in intake.ids]
+        messages += map(_MESSAGE, zip(repeat(topic), payloads, keys, repeat(()), repeat(None), strict=False))
         messages.append(
             self._told(
                 source,
@@ -165,8 +188,8 @@ class IntakeTask(CatalogTask):
         self, source: _Source, records: list[Record], messages: list[Message], refused: list[Refused]
     ) -> None:
         pipeline, columns = source.pipeline, source.wire.read(records)
-        taken = [records[place] for place in columns.places]
-        intake = take_labels(pipeline, columns.values, [record.timestamp for record in taken], key=self._key)
+        taken = _taken(records, columns)
+        intake = take_labels(pipeline, columns.values, list(map(_TIMESTAMP, taken)), key=self._key)
         self._refuse(source, records, columns.refused, "decode", refused)
         self._refuse(source, taken, intake.refused, "validate", refused)
         topic = self.names.of("labels", pipeline.name)
@@ -217,6 +240,17 @@ class IntakeTask(CatalogTask):
             else:
                 yield pipeline
 
+    def _wire(self, pipeline: Pipeline, *, events: bool) -> Wire:
+        if not events:
+            return Wire(pipeline.labels.format, label_paths(pipeline), self._registries)
+        return Wire(
+            pipeline.events.format,
+            event_paths(pipeline),
+            self._registries,
+            numbers=number_paths(pipeline),
+            words=word_paths(pipeline),
+        )
+
     def _compile(self) -> dict[str, list[_Source]]:
         sources: defaultdict[str, list[_Source]] = defaultdict(list)
         before, self._repeats = self._repeats, {}
@@ -227,11 +261,10 @@ class IntakeTask(CatalogTask):
                 FeatureRow, pipeline.name, pipeline.features_digest, pipeline.feature_names
             )
             for origin, events in ((pipeline.events, True), (pipeline.labels, False)):
-                paths = event_paths(pipeline) if events else label_paths(pipeline)
                 source = _Source(
                     pipeline=pipeline,
                     topic=origin.topic,
-                    wire=Wire(origin.format, paths, self._registries),
+                    wire=self._wire(pipeline, events=events),
                     events=events,
                     rows=rows,
                 )
@@ -242,3 +275,10 @@ class IntakeTask(CatalogTask):
             for topic, readers in sources.items()
         }
         return dict(sources)
+
+
+def _taken(records: list[Record], columns: Columns) -> list[Record]:
+    """Those that could be read."""
+    if len(columns.places) == len(records):
+        return records
+    return [records[place] for place in columns.places]

@@ -8,7 +8,6 @@ range; last of all, what is required has to be left.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Final
@@ -16,18 +15,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.kernel.columns import Values, Words, plain
 from penstock.kernel.errors import Invalid
 from penstock.kernel.kinds import Boolean, Category, Feature, Number, TimePart
 from penstock.kernel.mistakes import either, show
 from penstock.kernel.numbers import as_number
 from penstock.kernel.otherwise import Action
 from penstock.kernel.patterns import strangers
-from penstock.kernel.times import event_time_ms, local_ms, part_of
+from penstock.kernel.times import event_time_ms, event_times_ms, local_ms, part_of
 from penstock.kernel.validity import rules_of
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-Values = Sequence[object] | NDArray[np.generic]
 NAN: Final = math.nan
 _SHOWN: Final = 10
 _REASONS: Final = {"range": "out_of_range", "values": "not_allowed", "pattern": "no_match"}
@@ -167,7 +166,7 @@ def _hold_number(feature: Feature, kind: Number, column: Column) -> None:
 
 def _hold_category(feature: Feature, kind: Category, values: Values, column: Column) -> None:
     if kind.pattern is not None:
-        words = _plain(values)
+        words = plain(values)
         odd = strangers(kind.pattern, {word for word in words if isinstance(word, str)})
         if odd:
             rows = np.fromiter(
@@ -189,7 +188,7 @@ def _wrong(feature: Feature, value: object, expected: str) -> Invalid:
 def _numbers(feature: Feature, values: Values) -> Column:
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
         return Column(codes=values.astype(np.float64))
-    values = _plain(values)
+    values = plain(values)
     if set(map(type, values)) <= {float, int, NoneType}:
         try:
             return Column(codes=np.array(values, dtype=np.float64))
@@ -208,9 +207,12 @@ def _numbers(feature: Feature, values: Values) -> Column:
 def _categories(feature: Feature, kind: Category, values: Values) -> Column:
     if kind.values is None:
         raise ValueError(f"the categories of feature {feature.name!r} are not learned yet")
-    values = _plain(values)
     codes: dict[object, float] = {word: index + 1.0 for index, word in enumerate(kind.values)}
     codes[None] = NAN
+    if isinstance(values, Words) and set(map(type, values.words)) <= {str, NoneType}:
+        known = np.array([codes.get(word, 0.0) for word in values.words], dtype=np.float64)
+        return Column(codes=known[values.codes])
+    values = plain(values)
     if set(map(type, values)) <= {str, NoneType}:
         return Column(codes=np.array([codes.get(value, 0.0) for value in values], dtype=np.float64))
     column = Column(codes=np.full(len(values), NAN))
@@ -223,7 +225,7 @@ def _categories(feature: Feature, kind: Category, values: Values) -> Column:
 
 
 def _booleans(feature: Feature, values: Values) -> Column:
-    values = _plain(values)
+    values = plain(values)
     if set(map(type, values)) <= {bool, NoneType}:
         return Column(codes=np.array(values, dtype=np.float64))
     column = Column(codes=np.full(len(values), NAN))
@@ -239,17 +241,16 @@ def _time_part(kind: TimePart, values: Values, times: NDArray[np.int64]) -> Colu
     wrong: dict[int, Invalid] = {}
     present = np.ones(len(times), dtype=np.bool_)
     if not kind.at_event_time:
-        times = np.zeros(len(times), dtype=np.int64)
-        for row, value in enumerate(values):
+        times, odd = event_times_ms(values)
+        places = np.flatnonzero(odd).tolist()
+        rows = plain(values) if places else ()
+        for row in places:
+            value = rows[row]
+            present[row] = value is not None and value == value  # noqa: PLR0124 - NaN stands for null
             try:
-                times[row] = 0 if value is None else event_time_ms(value, field=kind.field)
+                times[row] = event_time_ms(value, field=kind.field) if present[row] else 0
             except Invalid as why:
-                wrong[row] = why
-            present[row] = value is not None and row not in wrong
+                wrong[row], present[row] = why, False
     codes = part_of(kind.part, local_ms(times + kind.shift, kind.timezone)).astype(np.float64)
     codes[~present] = NAN
     return Column(codes=codes, wrong=wrong)
-
-
-def _plain(values: Values) -> Sequence[object]:
-    return values.tolist() if isinstance(values, np.ndarray) else values

@@ -13,8 +13,11 @@ from penstock.kernel.errors import Invalid
 from penstock.kernel.mistakes import show
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from penstock.kernel.columns import Values
     from penstock.kernel.kinds import Part
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,6 +51,34 @@ def event_time_ms(value: object, *, field: str = "") -> int:
         message = f"{name} is {show(value)}, expected a time from 1970 to 9999"
         raise Invalid(message, field=field, reason="implausible_time")
     return ms
+
+
+def event_times_ms(values: Values) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """`event_time_ms` of a column, and the rows of which it has to be asked one by one; their time is 0 here.
+
+    >>> event_times_ms(np.array([1357016400000, -1]))
+    (array([1357016400000,             0]), array([False,  True]))
+    """
+    count = len(values)
+    if isinstance(values, np.ndarray):
+        known = values.astype(np.int64) if values.dtype == np.int64 else None
+    else:
+        known = _integers(values)
+    if known is None:
+        return np.zeros(count, dtype=np.int64), np.ones(count, dtype=np.bool_)
+    odd = (known < 0) | (known > _LAST)
+    known[odd] = 0
+    return known, odd
+
+
+def _integers(values: Sequence[object]) -> NDArray[np.int64] | None:
+    """The values, where all are whole numbers of at most 64 bits."""
+    if not set(map(type, values)) <= {int}:
+        return None
+    try:
+        return np.array(values, dtype=np.int64)
+    except OverflowError:
+        return None
 
 
 def _read(value: object) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,15 @@ from penstock.ingest.domain.repeats import Repeats
 from penstock.ingest.domain.veil import hashed_ids, hashed_words
 from penstock.kernel.arrivals import DAY
 from penstock.kernel.coding import Broken
+from penstock.kernel.columns import Values, plain
 from penstock.kernel.errors import Invalid
-from penstock.kernel.features import FloatArray, Values, vectorise_columns
+from penstock.kernel.features import FloatArray, vectorise_columns
+from penstock.kernel.kinds import Category, Number
 from penstock.kernel.labels import make_label
 from penstock.kernel.mistakes import show
 from penstock.kernel.pipeline import Pipeline
 from penstock.kernel.sources import Events
-from penstock.kernel.times import event_time_ms
+from penstock.kernel.times import event_time_ms, event_times_ms
 from penstock.kernel.units import show_duration
 
 _LONGEST_ID = 512
@@ -79,6 +82,23 @@ def event_paths(pipeline: Pipeline) -> tuple[str, ...]:
     """The fields that `take_events` reads."""
     source = pipeline.events
     return tuple(dict.fromkeys([source.id, source.time, *(each.field for each in pipeline.features)]))
+
+
+def number_paths(pipeline: Pipeline) -> frozenset[str]:
+    """Those of `event_paths` of which only numbers are wanted."""
+    return _paths_of(pipeline, Number)
+
+
+def word_paths(pipeline: Pipeline) -> frozenset[str]:
+    """Those of `event_paths` that repeat a few words."""
+    return _paths_of(pipeline, Category)
+
+
+def _paths_of(pipeline: Pipeline, kind: type[Number | Category]) -> frozenset[str]:
+    """What is read as one kind of feature, and as nothing else."""
+    others = {pipeline.events.id, pipeline.events.time}
+    others |= {each.field for each in pipeline.features if not isinstance(each.kind, kind)}
+    return frozenset(each.field for each in pipeline.features if isinstance(each.kind, kind)) - others
 
 
 def label_paths(pipeline: Pipeline) -> tuple[str, ...]:
@@ -151,7 +171,7 @@ def take_labels(
     source = pipeline.labels
     labels: list[Label] = []
     refused: dict[int, Invalid] = {}
-    fields = [_plain(columns[name]) for name in (source.id, source.time, source.value)]
+    fields = [plain(columns[name]) for name in (source.id, source.time, source.value)]
     rows = zip(*fields, written, strict=True)
     for place, (name, time, value, stamp) in enumerate(rows):
         try:
@@ -173,7 +193,7 @@ def read_id(value: object, name: str) -> str:
     >>> read_id(17, "id")
     '17'
     """
-    if value is None or value == "":
+    if value is None or value == "" or value != value:  # noqa: PLR0124 - NaN, which stands for null
         raise Invalid(f"no id: field {name!r} is missing or empty", field=name, reason="missing_id")
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise Invalid(
@@ -192,7 +212,7 @@ def read_id(value: object, name: str) -> str:
 
 def read_time(value: object, name: str, written: int, *, ahead: int = DAY) -> int:
     """Milliseconds since 1970 of a record's own time, which may not be much later than it was written."""
-    if value is None:
+    if value is None or value != value:  # noqa: PLR0124 - NaN, which stands for null
         raise Invalid(f"no time: field {name!r} is missing", field=name, reason="missing_time")
     time = event_time_ms(value, field=name)
     if time > written + ahead:
@@ -206,8 +226,14 @@ def read_time(value: object, name: str, written: int, *, ahead: int = DAY) -> in
 
 
 def _ids(name: str, values: Values, refused: dict[int, Invalid]) -> list[str]:
+    rows: list[Any] = list(plain(values))
+    kinds = set(map(type, rows))
+    if kinds == {int}:
+        return list(map(str, rows))
+    if kinds == {str} and all(rows) and max(map(len, rows)) <= _LONGEST_ID:
+        return rows
     ids = []
-    for place, value in enumerate(_plain(values)):
+    for place, value in enumerate(rows):
         try:
             ids.append(read_id(value, name))
         except Invalid as why:
@@ -219,10 +245,14 @@ def _ids(name: str, values: Values, refused: dict[int, Invalid]) -> list[str]:
 def _times(
     name: str, values: Values, written: Sequence[int], refused: dict[int, Invalid], *, ahead: int
 ) -> NDArray[np.int64]:
-    times = np.zeros(len(written), dtype=np.int64)
-    for place, (value, stamp) in enumerate(zip(_plain(values), written, strict=True)):
+    times, odd = event_times_ms(values)
+    odd |= times > np.array(written, dtype=np.int64) + ahead
+    places = np.flatnonzero(odd).tolist()
+    rows = plain(values) if places else ()
+    for place in places:
+        times[place] = 0
         try:
-            times[place] = read_time(value, name, stamp, ahead=ahead)
+            times[place] = read_time(rows[place], name, written[place], ahead=ahead)
         except Invalid as why:
             refused.setdefault(place, why)
     return times
@@ -259,7 +289,3 @@ def _flags(broken: Sequence[Broken], valid: NDArray[np.intp]) -> Sequence[tuple[
             for place in np.flatnonzero(each.rows[valid]).tolist():
                 flags[place] += (f"{each.field}:{each.rule}",)
     return flags
-
-
-def _plain(values: Values) -> Sequence[object]:
-    return values.tolist() if isinstance(values, np.ndarray) else values

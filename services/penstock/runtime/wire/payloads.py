@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from penstock.kernel.errors import Invalid
 from penstock.runtime.avro import LARGEST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from penstock.runtime.broker import Record
     from penstock.runtime.wire.columns import Columns
+
+
+_VALUE: Final[Callable[[Record], Any]] = attrgetter("value")
 
 
 class Reads(Protocol):
@@ -42,10 +46,12 @@ def value_of(record: Record) -> bytes:
 
 def sorted_out(records: Sequence[Record]) -> tuple[list[int], list[bytes], dict[int, Invalid]]:
     """Places and values of the records that have one, and what is wrong with the others."""
+    found = list(map(_VALUE, records))
+    if all(found) and max(map(len, found), default=0) <= LARGEST:
+        return list(range(len(found))), found, {}
     refused: dict[int, Invalid] = {}
     places, values = [], []
-    for place, record in enumerate(records):
-        value = record.value
+    for place, (record, value) in enumerate(zip(records, found, strict=True)):
         if value and len(value) <= LARGEST:
             places.append(place)
             values.append(value)

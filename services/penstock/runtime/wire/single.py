@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final
 
 from penstock.kernel.errors import Invalid
 from penstock.runtime.avro import HEADER, Schema, fingerprint_of
@@ -12,10 +13,13 @@ from penstock.runtime.wire.columns import Columns
 from penstock.runtime.wire.payloads import sorted_out
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from penstock.runtime.broker import Record
     from penstock.runtime.wire.wanted import Wanted
+
+
+_BEGINNING: Final[Callable[[bytes], bytes]] = itemgetter(slice(HEADER))
 
 
 class SingleObjects:
@@ -42,6 +46,9 @@ class SingleObjects:
 
     def read(self, records: Sequence[Record]) -> Columns:
         places, values, refused = sorted_out(records)
+        headers = set(map(_BEGINNING, values))
+        if len(headers) == 1 and not refused and (bodies := self._bodies.get(header := headers.pop())):
+            return bodies.read(values, header=header)
         groups: defaultdict[bytes, list[int]] = defaultdict(list)
         for at, value in enumerate(values):
             groups[value[:HEADER]].append(at)
