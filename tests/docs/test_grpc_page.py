@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.json_format import Parse
 
 from penstock.contracts import oip_pb2
-from penstock.inference import faults, metadata
+from penstock.inference import faults, metadata, parameters
 from penstock.inference.domain import Loaded, Serving
 from penstock.inference.oip import LONGEST_ID, infer
 from penstock.inference.servicer import MESSAGE_LIMIT, SERVICE
@@ -88,6 +88,9 @@ def test_the_limits_are_those_of_the_code() -> None:
         "a request or a response": MESSAGE_LIMIT / 2**20,
         "rows in a request": MAX_ROWS,
         "characters of an id": LONGEST_ID,
+        "parameters of your own in a request": parameters.MOST,
+        "characters of a parameter's name": parameters.LONGEST_NAME,
+        "characters of a parameter's value": parameters.LONGEST_VALUE,
         "calls at once": InferenceSettings().concurrency,
     }
 

@@ -11,6 +11,7 @@ from penstock.contracts.records import FeatureRow, Golden, ModelRegistered, Pred
 from penstock.inference.loader import AtOnce, Shelf
 from penstock.inference.stream import StreamTask
 from penstock.inference.tally import Tally
+from penstock.kernel.pipeline import Pipeline
 from penstock.onnx import digest_of
 from penstock.runtime.blobs import chunks
 from penstock.runtime.broker import Message
@@ -36,13 +37,15 @@ DEAD = NAMES_OF.of("dead-letters.inference", "trips")
 class World:
     """The cluster, and hands to write into it."""
 
-    def __init__(self) -> None:
+    def __init__(self, **changes: Any) -> None:
+        """`changes` are those of the pipeline's file."""
         self.now = 1_000
+        self.pipeline = Pipeline.read(PIPELINE.raw() | changes)
         self.broker = MemoryBroker(now=lambda: self.now)
         self.broker.create([*topics("penstock."), *topics("penstock.", pipeline="trips")])
         self.codec = Codec()
         self.partitions = self.broker.topics()[NAMES_OF.of("chunks")]
-        for message in apply_messages(NAMES_OF, PIPELINE, self.codec, partitions=3, now=0):
+        for message in apply_messages(NAMES_OF, self.pipeline, self.codec, partitions=3, now=0):
             self.broker.append(message)
         self.shelf = Shelf(AtOnce(), clock=lambda: self.now / 1000)
         self.tally = Tally()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from penstock.kernel.policy import Task
 
 FloatMatrix = NDArray[np.float32]
+_FEW: Final = 32
+"""Values up to which a loop in Python is faster than NumPy: 0.3 µs against 1.4 for one of them."""
 
 
 class Answer(NamedTuple):
@@ -107,8 +109,7 @@ class Loaded:
     explaining: Callable[[Task], Explainer] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
+class Scored(NamedTuple):
     """What all versions say of some rows.
 
     Args:
@@ -119,7 +120,18 @@ class Scored:
 
     answers: tuple[Answer, ...]
     scores: Mapping[int, FloatMatrix]
-    failed: Mapping[int, str] = field(default_factory=dict)
+    failed: Mapping[int, str] = MappingProxyType({})
+
+    @property
+    def answer(self) -> Answer | None:
+        """Who answers every row; None where they are several."""
+        first = self.answers[0]
+        return first if self.answers.count(first) == len(self.answers) else None
+
+    def complete(self, version: int) -> bool:
+        """Whether a version scored every row."""
+        scores = self.scores.get(version)
+        return scores is not None and finite(scores)
 
     def said(self, version: int) -> list[tuple[float, ...]]:
         """What one version says of each row; empty where it failed."""
@@ -146,9 +158,14 @@ class Serving:
     route: RouteChanged
     models: Mapping[int, Loaded]
     layout: Layout = field(init=False, repr=False, compare=False)
+    alone: Answer | None = field(init=False, repr=False, compare=False)
+    """Who answers every id; None where several share them."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layout", Layout.of(self.pipeline))  # frozen, and worked out once
+        # Frozen, and worked out once.
+        object.__setattr__(self, "layout", Layout.of(self.pipeline))
+        one = len(answering(self.route)) == 1
+        object.__setattr__(self, "alone", Answer(self.route.champion, Role.CHAMPION) if one else None)
 
     def score(
         self,
@@ -166,8 +183,10 @@ class Serving:
             matrix: shape (rows, names), NaN = missing.
             pin: answer all rows with this version, which is loaded, whatever the route says.
         """
-        if pin is None:
-            answers = tuple(arm(self.route, id_) for id_ in ids)
+        if pin is None and self.alone is not None:
+            answers: tuple[Answer, ...] = (self.alone,) * len(ids)
+        elif pin is None:
+            answers = tuple([arm(self.route, id_) for id_ in ids])
         else:
             answers = (pinned(self.route, pin),) * len(ids)
         rows = np.ascontiguousarray(matrix, dtype=np.float32)
@@ -189,8 +208,22 @@ def predictions(
     ids: Sequence[str],
     times: Sequence[int],
     cleared: Sequence[tuple[int, ...]],
+    parameters: Mapping[str, str] | None = None,
+    attributions: Sequence[tuple[float, ...]] = (),
 ) -> list[Prediction]:
-    """One record for each row: the answer, and what every version of the route said of it."""
+    """One record for each row: the answer, and what every version of the route said of it.
+
+    Args:
+        serving: that scored them.
+        scored: what was said.
+        origin: of the rows.
+        ids: one for each row.
+        times: of the events.
+        cleared: features set missing, for each row.
+        parameters: what the client passed beside its rows.
+        attributions: of each row that was explained; nothing where none was.
+    """
+    whys = attributions or ((),) * len(ids)
     routed = versions(serving.route)
     said = {version: scored.said(version) for version in routed}
     found = []
@@ -207,6 +240,8 @@ def predictions(
                 scores=tuple([Score(version=version, values=said[version][row]) for version in routed]),
                 error=None if answered else scored.why_not(answer.version),
                 cleared=without,
+                parameters=parameters or {},
+                attributions=whys[row],
             )
         )
     return found
@@ -226,6 +261,17 @@ STARTING: Final[Directory] = MappingProxyType({})
 """The directory of a process that has not read yet which pipelines there are."""
 
 
+def finite(scores: FloatMatrix) -> bool:
+    """Whether all of them are numbers.
+
+    >>> finite(np.array([[0.5], [np.nan]], dtype=np.float32))
+    False
+    """
+    if scores.size > _FEW:
+        return bool(np.isfinite(scores).all())
+    return all(map(isfinite, scores.ravel().tolist()))
+
+
 @lru_cache(maxsize=1024)
 def _columns(names: tuple[str, ...], wanted: tuple[str, ...]) -> NDArray[np.intp]:
     """Where each wanted column is, -1 for nowhere."""
@@ -239,7 +285,7 @@ def gather(rows: FloatMatrix, names: tuple[str, ...], wanted: tuple[str, ...]) -
     >>> gather(np.array([[1.0, 2.0]], dtype=np.float32), ("a", "b"), ("b", "new")).tolist()
     [[2.0, nan]]
     """
-    if names == wanted:
+    if names is wanted or names == wanted:
         return rows
     columns = _columns(names, wanted)
     gathered = rows[:, columns]

@@ -15,6 +15,7 @@ from google.protobuf.internal import api_implementation
 from penstock.inference.log import PredictionLog
 from penstock.inference.notices import Notices
 from penstock.inference.replicas import Replicas
+from penstock.inference.sampling import Sampling
 from penstock.inference.servicer import EXPERIMENTS, Server, answers, without_experiments
 from penstock.runtime import logs, names
 from penstock.runtime.catalog import Names
@@ -67,6 +68,7 @@ class Front:
             tally=tally,
             now=lambda: time.time_ns() // 1_000_000,
         )
+        self._sampling = Sampling(self._record)
         self._log = logs.get(component="grpc")
         self._runner = asyncio.Runner(loop_factory=_event_loop())
         self._server = self._runner.run(self._open(settings))
@@ -84,6 +86,7 @@ class Front:
     def close(self) -> None:
         """NOT_SERVING first, then drain, then write what is still in the buffers."""
         self._runner.run(self._server.stop())
+        self._runner.run(self._sampling.close())
         self._record.close()
         self._tally.report(self._telemetry)
         self._notices.close()
@@ -93,7 +96,7 @@ class Front:
         server = Server(
             settings.listen,
             directory=lambda: self._shelf.directory,
-            log=self._record,
+            log=self._sampling,
             telemetry=self._telemetry,
             concurrency=settings.concurrency,
         )

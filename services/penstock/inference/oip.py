@@ -16,8 +16,9 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from penstock.contracts import oip_pb2
-from penstock.inference import coding
+from penstock.inference import coding, parameters
 from penstock.inference.domain import STARTING, Answer, Directory, FloatMatrix, Scored, Serving, Waiting
+from penstock.inference.explaining import explained
 from penstock.inference.faults import Fault, Violation, wrong
 from penstock.inference.forms import NOTHING, Forms, Known
 from penstock.inference.tensors import raw_bytes, read_inputs
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from penstock.inference.explaining import Explanation
+
 
 LONGEST_ID: Final = 256
-OUTPUTS: Final = ("scores", "model_version", "role", "id")
+ATTRIBUTIONS: Final = "attributions"
+OUTPUTS: Final = ("scores", "model_version", "role", "id", ATTRIBUTIONS)
 """What a request may ask for; without asking it gets the scores."""
+_USUAL: Final = ((), OUTPUTS[:1])
 PIN: Final = "penstock-version"
 """Metadata of a call that pins a version as the request's own field does, where a client cannot set that."""
 
@@ -62,6 +67,7 @@ class Asked(NamedTuple):
     raw: bool
     parameters: Mapping[str, str] = NOTHING
     """What the client passed beside its tensors, as text."""
+    explain: bool = False
 
 
 class Served(NamedTuple):
@@ -69,6 +75,8 @@ class Served(NamedTuple):
 
     asked: Asked
     scored: Scored
+    attributions: Sequence[tuple[float, ...]] = ()
+    """Of each row, where the rows were explained."""
 
 
 def find(directory: Directory, name: str) -> Serving:
@@ -145,9 +153,13 @@ def infer(
     """
     asked = read(directory, request, chance, pin)
     scored = asked.serving.score(asked.ids, asked.serving.layout.names, asked.vectors.matrix, pin=asked.pin)
-    served = Served(asked=asked, scored=scored)
+    served, why = Served(asked=asked, scored=scored), None
+    if asked.explain:
+        why = explained(asked.serving, scored, asked.serving.layout.names, asked.vectors.matrix)
+        lines = why.values.reshape(len(asked.ids), -1).tolist()
+        served = served._replace(attributions=[tuple(line) for line in lines])
     try:
-        return respond(asked, scored), served
+        return respond(asked, scored, why), served
     except Fault as fault:
         return fault, served
 
@@ -195,6 +207,9 @@ def _read(directory: Directory, request: bytes, chance: Chance, pin: str) -> Ask
     if unknown := [name for name in outputs if name not in OUTPUTS]:
         text = f"output {unknown[0]!r} is not one of {', '.join(OUTPUTS)}"
         raise Fault("INVALID_ARGUMENT", text, violations=[Violation(unknown[0], text)])
+    explain = parameters.explains(message) or ATTRIBUTIONS in outputs
+    if explain and outputs and ATTRIBUTIONS not in outputs:
+        outputs = (*outputs, ATTRIBUTIONS)
     tensors = read_inputs(message)
     rows = coding.row_count(tensors)
     times = _times(message, tensors, rows, serving, chance.now)
@@ -208,7 +223,11 @@ def _read(directory: Directory, request: bytes, chance: Chance, pin: str) -> Ask
         pin=version,
         outputs=outputs,
         raw=bool(message.raw_input_contents),
+        parameters=parameters.passed(message),
+        explain=explain,
     )
+    if explain:  # dear in any case, and so no usual one
+        return asked
     time = times[0] if coding.TIMES in message.parameters else None
     _FORMS.learn(request, message, outputs=outputs, time=time, parameters=asked.parameters)
     return asked
@@ -253,40 +272,41 @@ def _times(
     return found if len(found) == rows else found * rows
 
 
-def respond(asked: Asked, scored: Scored) -> bytes:
+def respond(asked: Asked, scored: Scored, why: Explanation | None = None) -> bytes:
     """The ModelInferResponse; raises `Fault` INTERNAL where a row's answering version could not score it."""
-    answers = set(scored.answers)
-    said = {answer.version: scored.said(answer.version) for answer in answers}
-    for row, answer in enumerate(scored.answers):
-        if not said[answer.version][row]:
-            raise Fault("INTERNAL", scored.why_not(answer.version))
-    if len(answers) == 1 and asked.raw and not asked.outputs:
-        return _usual(asked, scored)
+    alone = scored.answer
+    for version in {answer.version for answer in scored.answers} if alone is None else (alone.version,):
+        if not scored.complete(version):
+            said = scored.said(version)
+            if not all(said[row] for row, answer in enumerate(scored.answers) if answer.version == version):
+                raise Fault("INTERNAL", scored.why_not(version))
+    if alone is not None and why is None and asked.raw and asked.outputs in _USUAL:
+        return _usual(asked, scored, alone)
     response = oip_pb2.ModelInferResponse(model_name=asked.serving.pipeline.name, id=asked.id)
     outputs = asked.outputs or OUTPUTS[:1]
-    if len(answers) == 1:
-        _attribute(response, asked.serving.route.epoch, scored.answers[0])
-    else:
-        _attribute(response, asked.serving.route.epoch, None)
+    _attribute(response, asked.serving.route.epoch, alone)
+    if alone is None:
         # Some rows went to the canary: one word would be wrong for some of them, so each row gets its own.
         outputs = asked.outputs or OUTPUTS[:3]
     for name in outputs:
-        _add(response, name, asked, scored)
+        if name != ATTRIBUTIONS:
+            _add(response, name, asked, scored)
+    if why is not None:
+        _add_attributions(response, why, asked)
     return response.SerializeToString()
 
 
-def _usual(asked: Asked, scored: Scored) -> bytes:
+def _usual(asked: Asked, scored: Scored, answer: Answer) -> bytes:
     """The scores of one version in raw form. The fields of a message may come in any order, so what varies is
     appended to what does not.
     """
-    answer = scored.answers[0]
     scores = scored.scores[answer.version]
     id_, raw = asked.id.encode(), scores.astype("<f4", copy=False).tobytes()
     head = _head(asked.serving.pipeline.name, asked.serving.route.epoch, answer, *scores.shape)
     return b"".join((head, b"\x1a", varint(len(id_)), id_, b"\x32", varint(len(raw)), raw))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)  # .4 µs instead of 6
 def _head(name: str, epoch: int, answer: Answer, rows: int, width: int) -> bytes:
     response = oip_pb2.ModelInferResponse(model_name=name)
     _attribute(response, epoch, answer)
@@ -303,6 +323,7 @@ def _attribute(response: oip_pb2.ModelInferResponse, epoch: int, answer: Answer 
         response.parameters["role"].string_param = _role(answer)
 
 
+@lru_cache(maxsize=4096)
 def varint(number: int) -> bytes:
     r"""A number as protobuf writes it: seven bits a byte, the eighth says that more follow.
 
@@ -339,6 +360,17 @@ def _add(response: oip_pb2.ModelInferResponse, name: str, asked: Asked, scored: 
                 response.raw_output_contents.append(raw_bytes(words))
             else:
                 tensor.contents.bytes_contents.extend(word.encode() for word in words)
+
+
+def _add_attributions(response: oip_pb2.ModelInferResponse, why: Explanation, asked: Asked) -> None:
+    """The last of the outputs: FP32 ``[n, K, F + 1]``, and what its columns are."""
+    tensor = response.outputs.add(name=ATTRIBUTIONS, datatype="FP32", shape=why.values.shape)
+    tensor.parameters["features"].string_param = ",".join(asked.serving.layout.names)
+    tensor.parameters["scale"].string_param = why.scale
+    if asked.raw:
+        response.raw_output_contents.append(why.values.astype("<f4").tobytes())
+    else:
+        tensor.contents.fp32_contents.extend(why.values.ravel().tolist())
 
 
 def _answered(scored: Scored) -> FloatMatrix:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 SERVICE: Final = "inference.GRPCInferenceService"
 MESSAGE_LIMIT: Final = 4 * 2**20
 """Bytes of a request or a response: 60,000 rows of 17 features."""
+EXPLAINS: Final = re.compile(rb"explain|attributions")
+"""What a request for an explanation has in it, and few others: those are scored in a thread, as it is."""
 BIG: Final = 64 * 2**10
 """Bytes of a request from which on it is scored in a thread: a small one costs less than the hand-over."""
 DRAIN_SECONDS: Final = 10.0
@@ -166,7 +169,8 @@ class Server:
 
     async def _score(self, request: bytes, pin: str) -> tuple[bytes | Fault, Served]:
         chance = Chance(now=time.time_ns() // 1_000_000, new_id=_new_id)
-        if len(request) < BIG:
+        # An explanation would hold up every other call.
+        if len(request) < BIG and EXPLAINS.search(request) is None:
             return infer(self._directory(), request, chance, pin)
         return await asyncio.to_thread(infer, self._directory(), request, chance, pin)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from penstock.contracts.records import FeatureRow, Origin, Prediction
 from penstock.inference.domain import Serving, predictions
+from penstock.inference.explaining import sampled
 from penstock.inference.tables import Tables
 from penstock.kernel.errors import Invalid
 from penstock.onnx import MAX_BYTES
@@ -126,7 +127,8 @@ class StreamTask(CatalogTask):
         payloads = [record.value or b"" for record, _ in taken]
         heads = [head for _, head in taken]
         ids = [head.id for head in heads]
-        scored = serving.score(ids, rows.names, rows.matrix(payloads))
+        matrix = rows.matrix(payloads)
+        scored = serving.score(ids, rows.names, matrix)
         name = serving.pipeline.name
         self._tally.add(name, Origin.STREAM, scored.answers)
         writer = self.codec.rows(Prediction, name, rows.layout, rows.names)
@@ -138,6 +140,7 @@ class StreamTask(CatalogTask):
             ids=ids,
             times=[head.time for head in heads],
             cleared=[head.cleared for head in heads],
+            attributions=sampled(serving, scored, ids, rows.names, matrix),
         )
         return [
             # The features go on as they came, byte for byte; the partition is theirs too.
