@@ -139,7 +139,7 @@ def _demand(feature: Feature, action: Action, column: Column) -> None:
 def _hold_number(feature: Feature, kind: Number, column: Column) -> None:
     """Round to float32; what no float32 holds, or a rule does not allow, becomes missing or is told of."""
     exact = column.codes
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # some NaNs complain
         single = exact.astype(np.float32)
     column.codes = single.astype(np.float64)
     endless = np.isinf(single)
