@@ -51,6 +51,7 @@ class Fronted:
                 self.world.broker, off(), settings=SETTINGS, shelf=self.world.shelf, tally=self.world.tally
             )
             self.address = f"127.0.0.1:{front.port}"
+            self.front = front
             self._up.set()
             while not self._stop.is_set():
                 front.step()
@@ -184,6 +185,7 @@ def test_grpc_goes_on_while_the_broker_is_away(world: World) -> None:
         for number in range(5):
             assert front.client.predict(ROW, id=f"dark-{number}").scores == (0.25,)
         assert health.serving(front.address)
+        until(lambda: not front.front._record._rows)  # none waits to be handed to the producer any more
         world.broker.away = False
         until(lambda: logged(world, PredictionsLost))
         front.client.predict(ROW, id="after")

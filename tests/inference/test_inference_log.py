@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import structlog
 
 from penstock.contracts.records import Origin, Prediction, PredictionsLost, Role, Score
+from penstock.inference import log
 from penstock.inference.log import PredictionLog
 from penstock.inference.notices import Notices
 from penstock.inference.oip import infer
@@ -20,8 +22,10 @@ from tests.inference.asking import CHANCE, NOON, Breaks, packed, serving
 from tests.inference.world import NAMES_OF, PREDICTIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any
 
+    from penstock.inference.log import Later
     from penstock.inference.oip import Served
     from penstock.runtime import names
 
@@ -44,6 +48,12 @@ class Line:
         self.buffer.append(message)
         self.deliver()
         return True
+
+    def send_all(self, messages: Sequence[Message]) -> int:
+        for taken, message in enumerate(messages):
+            if not self.send(message):
+                return taken
+        return len(messages)
 
     def deliver(self) -> None:
         if not self.world.cut:
@@ -74,13 +84,14 @@ class Line:
 class World:
     """A broker that makes such producers, and a log on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, later: Later = lambda _, call: call()) -> None:
         self.now = NOON
         self.cut = self.fatal = self.away = False
         self.cluster = MemoryBroker(now=lambda: self.now)
         self.cluster.create([Topic(name=PREDICTIONS, partitions=3)])
         self.lines: list[Line] = []
         self.counted: list[tuple[str, int]] = []
+        self.gauges: dict[str, float] = {}
         self.on = True
         self.codec = Codec()
         self.notices = Notices(self)  # type: ignore[arg-type]  # it makes producers: more is not asked of it
@@ -94,6 +105,7 @@ class World:
             telemetry=self,  # type: ignore[arg-type]  # it counts
             tally=self.tally,
             now=lambda: self.now,
+            later=later,
         )
 
     def producer(self) -> Line:
@@ -105,6 +117,10 @@ class World:
     def count(self, metric: names.Counter, value: int = 1, **attributes: Any) -> None:
         assert attributes["pipeline"] == "trips"
         self.counted.append((metric.name, value))
+
+    def gauge(self, metric: names.Gauge, value: float, **attributes: Any) -> None:
+        assert attributes["pipeline"] == "trips"
+        self.gauges[metric.name] = value
 
     def tick(self) -> None:
         self.now += 100
@@ -150,6 +166,129 @@ def test_every_row_of_an_answer_is_a_record(world: World) -> None:
     )
     assert rows is not None
     assert np.array_equal(rows.matrix([records[0].value or b""]), [ROW], equal_nan=True)
+
+
+class Turns:
+    """The turns of an event loop, by hand."""
+
+    def __init__(self) -> None:
+        self.due: list[tuple[float, Callable[[], None]]] = []
+
+    def __call__(self, seconds: float, call: Callable[[], None]) -> None:
+        self.due.append((seconds, call))
+
+    def next(self) -> float:
+        [(seconds, call)] = self.due
+        self.due.clear()
+        call()
+        return seconds
+
+
+def test_answers_are_gathered_and_written_in_the_order_they_were_given() -> None:
+    turns = Turns()
+    world = World(later=turns)
+    other = served("c", 2, shadows=(2,), epoch=8)
+    for each, headers in (
+        (served("a"), ()),
+        (served("b", 2), (("traceparent", b"call"),)),
+        (other, ()),
+        (served("d"), ()),
+    ):
+        world.log(each, headers)
+    assert world.written() == []
+    waits = [turns.next() for _ in range(4)]
+    assert waits == [log.GATHER_SECONDS, 0.0, 0.0, 0.0]  # each route apart, in a turn of its own
+    assert not turns.due
+    written = sorted(world.cluster.records(PREDICTIONS), key=lambda record: record.key or b"")
+    heads = [world.codec.decode(record.value or b"").value for record in written]
+    assert [(head.id, head.epoch) for head in heads] == [
+        ("a", 7),
+        ("b/0", 7),
+        ("b/1", 7),
+        ("c/0", 8),
+        ("c/1", 8),
+        ("d", 7),
+    ]
+    assert [bool(record.headers) for record in written] == [False, True, True, False, False, False]
+
+
+def test_a_large_answer_is_written_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "SLICE", 2)
+    turns = Turns()
+    world = World(later=turns)
+    world.log(served("a", 5), ())
+    for so_far in (2, 4, 5):
+        turns.next()
+        world.lines[0].deliver()
+        assert len(world.ids()) == so_far
+    assert not turns.due
+
+
+def test_what_comes_while_parts_are_written_is_gathered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "SLICE", 1)
+    turns = Turns()
+    world = World(later=turns)
+    world.log(served("a", 2), ())
+    turns.next()
+    world.log(served("b"), ())
+    assert [turns.next(), turns.next()] == [0.0, log.GATHER_SECONDS]
+    assert not turns.due
+    assert world.ids() == {"a/0", "a/1", "b"}
+
+
+def test_more_than_can_be_gathered_is_lost_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "MOST", 3)
+    turns = Turns()
+    world = World(later=turns)
+    for id_ in ("a", "b"):
+        world.log(served(id_, 2), ())
+    turns.next()
+    world.log(served("c", 2), ())
+    turns.next()
+    for _ in range(3):
+        world.tick()
+    assert world.ids() == {"a/0", "a/1", "c/0", "c/1"}
+    assert [gap.count for gap in world.gaps()] == [2]
+
+
+def test_a_stop_writes_what_was_only_noted() -> None:
+    world = World(later=Turns())
+    world.log(served("a", 2), ())
+    world.log.close()
+    assert world.ids() == {"a/0", "a/1"}
+
+
+def test_an_operator_sees_what_waits(world: World) -> None:
+    with structlog.testing.capture_logs() as lines:
+        world.log(served("a"), ())
+        world.tick()
+        assert world.gauges == {"penstock.predictions.spooled": 0}
+        world.cut = True
+        world.log(served("b", 2), ())
+        for _ in range(30):
+            world.tick()
+        assert world.gauges == {"penstock.predictions.spooled": 2}
+        world.cut = False
+        world.tick()
+        assert world.gauges == {"penstock.predictions.spooled": 0}
+    assert [line["event"] for line in lines] == ["predictions_spooled", "predictions_spooled_ended"]
+    assert lines[0]["count"] == 2
+    assert world.gaps() == []
+
+
+def test_a_gap_begins_no_earlier_than_a_record_can_wait(world: World) -> None:
+    world.log(served("a"), ())
+    world.cut = True
+    world.log(served("b", 3), ())
+    for _ in range(1000):  # as if there were always something on its way: nothing tells when all was written
+        world.tick()
+    world.log(served("c", 1), ())
+    world.cut = False
+    for _ in range(3):
+        world.tick()
+    [gap] = world.gaps()
+    assert gap.count == 1
+    assert 60_000 <= gap.until - gap.since <= 65_000
 
 
 def test_an_answer_that_failed_is_logged_as_such(world: World) -> None:

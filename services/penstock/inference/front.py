@@ -67,6 +67,7 @@ class Front:
             telemetry=telemetry,
             tally=tally,
             now=lambda: time.time_ns() // 1_000_000,
+            later=lambda seconds, call: self._runner.get_loop().call_later(seconds, call),
         )
         self._sampling = Sampling(self._record)
         self._log = logs.get(component="grpc")

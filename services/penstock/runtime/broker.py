@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 Headers = tuple[tuple[str, bytes], ...]
+HELD_SECONDS: Final = 60.0
+"""How long a `Producer` tries to write a record that it has taken, before that counts as failed."""
 
 
 class TopicPartition(NamedTuple):
@@ -165,6 +167,10 @@ class Producer(Protocol):
 
     def send(self, message: Message) -> bool:
         """Hand over; False where the buffer is full (nothing was taken)."""
+        ...
+
+    def send_all(self, messages: Sequence[Message]) -> int:
+        """Hand over one after the other until the buffer is full; how many were taken."""
         ...
 
     def failed(self) -> int:

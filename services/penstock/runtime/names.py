@@ -138,6 +138,11 @@ PREDICTIONS_UNLOGGED: Final = Counter(
     unit="{prediction}",
     description="gRPC answers that could not be logged; a gap marks them in the log.",
 )
+PREDICTIONS_SPOOLED: Final = Gauge(
+    name="penstock.predictions.spooled",
+    unit="{prediction}",
+    description="gRPC answers that wait to be logged; they are many where Kafka is away.",
+)
 ROUTE_EPOCH: Final = Gauge(
     name="penstock.route.epoch",
     unit="{epoch}",
@@ -154,5 +159,6 @@ METRICS: Final[tuple[Metric, ...]] = (
     DEAD_LETTERS,
     PREDICTIONS,
     PREDICTIONS_UNLOGGED,
+    PREDICTIONS_SPOOLED,
     ROUTE_EPOCH,
 )

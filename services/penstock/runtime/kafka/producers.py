@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from penstock.runtime.broker import Aborted, Consumer, Headers, Message, Position, TopicPartition
+from penstock.runtime.broker import (
+    HELD_SECONDS,
+    Aborted,
+    Consumer,
+    Headers,
+    Message,
+    Position,
+    TopicPartition,
+)
 from penstock.runtime.errors import Unavailable
 from penstock.runtime.kafka.clients import (
     ANSWER_SECONDS,
@@ -38,7 +46,7 @@ CLOSING_SECONDS = 3.0
 """How long closing may wait for a broker that may be away."""
 
 BUFFER = 100_000
-"""Messages that may wait in a transaction's buffer."""
+"""Messages that may wait in a producer's buffer."""
 
 ANY_PARTITION = -1
 """The key decides, or without one the client."""
@@ -246,26 +254,34 @@ class KafkaProducer:
                 **config,
                 "enable.idempotence": True,
                 # Nobody waits for these: what the buffer holds outlives a broker's restart.
-                "message.timeout.ms": 60_000,
-                "queue.buffering.max.messages": 20_000,
+                "message.timeout.ms": round(HELD_SECONDS * 1000),
+                "queue.buffering.max.messages": BUFFER,
                 "queue.buffering.max.kbytes": 32_768,
                 "on_delivery": self._failures.note,
             }
         )
 
     def send(self, message: Message) -> bool:
+        return bool(self.send_all((message,)))
+
+    def send_all(self, messages: Sequence[Message]) -> int:
+        # Once for all of them: it lets go of the interpreter, and takes it again.
         self._serve()
-        try:
-            self._client.produce(message.topic, **_arguments(message))
-        except BufferError:
-            return False
-        except KafkaException as exception:
-            error = error_of(exception)
-            if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - produce() marks it by this alone
-                raise Unavailable(f"writing to {message.topic}: {error.str()}") from exception
-            log.debug("not written to %s: %s", message.topic, error.str())
-            self._failures.count += 1
-        return True
+        produce = self._client.produce
+        for taken, message in enumerate(messages):
+            try:
+                produce(message.topic, **_arguments(message))
+            except BufferError:
+                return taken
+            except KafkaException as exception:
+                error = error_of(exception)
+                if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - produce() marks it by this alone
+                    if taken:  # it is told of these first; the next call finds the error again
+                        return taken
+                    raise Unavailable(f"writing to {message.topic}: {error.str()}") from exception
+                log.debug("not written to %s: %s", message.topic, error.str())
+                self._failures.count += 1
+        return len(messages)
 
     def failed(self) -> int:
         self._serve()

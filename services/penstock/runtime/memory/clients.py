@@ -225,6 +225,11 @@ class MemoryProducer:
             self._failed += 1
         return True
 
+    def send_all(self, messages: Sequence[Message]) -> int:
+        for message in messages:
+            self.send(message)
+        return len(messages)
+
     def failed(self) -> int:
         return self._failed
 
