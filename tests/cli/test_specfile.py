@@ -154,3 +154,18 @@ def test_yaml_1_2_has_fewer_surprises() -> None:
 def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert penstock.cli.main(["check", "nowhere.yaml"]) == 4
     assert capsys.readouterr().err == "nowhere.yaml: No such file or directory\n"
+
+
+def test_schemas_that_cannot_be_told_apart_are_a_mistake_of_the_file(
+    spec: Callable[..., pathlib.Path],
+) -> None:
+    file = spec(MINIMAL.replace("format: json", "format: {avro: [one.avsc, other.avsc]}", 1))
+    for name, unit in (("one", "millis"), ("other", "micros")):
+        at = {"type": "long", "logicalType": f"timestamp-{unit}"}
+        kinds = {"event_id": "string", "at": at, "age": "int", "plan": "string"}
+        fields = [{"name": field, "type": kind} for field, kind in kinds.items()]
+        schema = {"type": "record", "name": "E", "fields": fields}
+        (file.parent / f"{name}.avsc").write_text(json.dumps(schema))
+    told = complaint(file)
+    assert "spec.yaml:3" in told
+    assert "events.format: two of the schemas E, E have one fingerprint" in told

@@ -37,6 +37,15 @@ ORDER: dict[str, Any] = {
 }
 GUID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 INLINE = {"schema": ORDER}
+EITHER = {
+    "schema": {
+        **ORDER,
+        "fields": [
+            *ORDER["fields"],
+            {"name": "t", "type": ["long", {"type": "long", "logicalType": "timestamp-micros"}]},
+        ],
+    }
+}
 
 
 def pipeline(form: object, **events: str) -> dict[str, Any]:
@@ -172,6 +181,7 @@ def test_what_is_no_format_says_where_and_what(form: object, told: str) -> None:
         ({"avro": INLINE}, {"id": "buyer"}, "events.id: field 'buyer' is record in the Avro schema"),
         ({"avro": INLINE}, {"id": "ce.id"}, "has no field 'ce.id'"),
         ({"cloudevents": {"avro": INLINE}}, {"id": "data.id"}, "has no field 'data.id'"),
+        ({"avro": EITHER}, {"time": "t"}, "may be long or timestamp-micros in the Avro schema, which cannot"),
         ({"confluent": {7: INLINE}}, {"time": "when"}, "events.time: the Avro schema of the events has no"),
         ({"confluent": "http://r", "reader": INLINE}, {"time": "when"}, "events.time: the Avro schema of"),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from penstock.cli.exits import Exit, Failure
+from penstock.cli.registries import registries
 from penstock.kernel.kinds import Category
 from penstock.kernel.mistakes import show
 from penstock.kernel.paths import dig
@@ -15,6 +16,7 @@ from penstock.kernel.patterns import strangers
 from penstock.kernel.pii import no_key, pseudonym, treatment_of
 from penstock.kernel.validity import rules_of
 from penstock.runtime.broker import TopicPartition
+from penstock.runtime.errors import NotYet
 from penstock.runtime.fold import read_range
 from penstock.runtime.secret import read_key
 from penstock.runtime.wire import Wire
@@ -79,10 +81,13 @@ def first_rows(pipeline: Pipeline, broker: Broker) -> Iterator[Mapping[str, obje
     ranges = {
         where: (start, min(end, start + each)) for where, (start, end) in broker.ends(partitions).items()
     }
-    wire = Wire(pipeline.events.format, _fields(pipeline).values())
-    for batch in read_range(broker, ranges):
-        # What is refused will be a dead letter, with its reason, once the pipeline runs.
-        yield from wire.read(batch).rows()
+    wire = Wire(pipeline.events.format, _fields(pipeline).values(), registries())
+    try:
+        for batch in read_range(broker, ranges):
+            # What is refused will be a dead letter, with its reason, once the pipeline runs.
+            yield from wire.read(batch).rows()
+    except NotYet as away:
+        raise Failure(str(away), Exit.UNREACHABLE) from away
 
 
 def key_of(pipeline: Pipeline, environment: Mapping[str, str] = os.environ) -> bytes | None:

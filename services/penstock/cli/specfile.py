@@ -22,10 +22,11 @@ from penstock.kernel.mistakes import Mistake, Mistakes, Wrong, show
 from penstock.kernel.pipeline import Pipeline
 from penstock.kernel.sources import inline_schemas
 from penstock.runtime.avro import Schema
+from penstock.runtime.wire import Wire
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from ruamel.yaml.nodes import Node
 
@@ -118,6 +119,7 @@ def _pipeline(document: Document, folder: pathlib.Path, prepare: Prepare) -> Pip
     pipeline = None
     try:
         pipeline = Pipeline.read(raw)
+        found += _unreadable(pipeline)
     except Mistakes as mistakes:
         found += mistakes.items
     told = {mistake.path for _, mistake in document.mistakes}
@@ -125,6 +127,16 @@ def _pipeline(document: Document, folder: pathlib.Path, prepare: Prepare) -> Pip
         if mistake.path not in told:  # a value with a tag, say, is nothing to the pipeline
             document.note(mistake)
     return pipeline
+
+
+def _unreadable(pipeline: Pipeline) -> Iterator[Mistake]:
+    """Formats that nothing can be read with, though every schema of theirs is one."""
+    for section, source in (("events", pipeline.events), ("labels", pipeline.labels)):
+        if not source.format.files:
+            try:
+                Wire(source.format, ())
+            except Invalid as why:
+                yield Mistake((section, "format"), str(why))
 
 
 def read_document(text: str) -> Document:

@@ -136,8 +136,7 @@ class Decoder:
                 yield record.value
         for pipeline in applied(self._broker, self._names):
             for source in (pipeline.events, pipeline.labels):
-                if source.format.schema:
-                    yield source.format.schema
+                yield from (each.schema for each in source.format.written)
 
 
 def record_name(schema: str) -> str:

@@ -6,7 +6,7 @@ The rules look at the raw mapping, so that what they find is told together with 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, get_args
 
-from penstock.kernel.avrotypes import AvroType, at, read_type
+from penstock.kernel.avrotypes import AvroType, ambiguous, at, read_type
 from penstock.kernel.formats import ENVELOPE, Format
 from penstock.kernel.kinds import Boolean, Category, Feature, Number, TimePart
 from penstock.kernel.mistakes import Mistake, Path, Wrong, either, nearest, peek, show
@@ -121,6 +121,8 @@ def _misfits(
     elif not found & {*types, ""}:
         message = f"field {field!r} is {either(sorted(found))} in the Avro schema"
         yield Mistake(path, f"{message}, expected {either(types)}")
+    elif told := next(filter(None, (ambiguous(at(record, names)) for record in records)), ""):
+        yield Mistake(path, f"field {field!r} may be {told} in the Avro schema, which cannot be told apart")
 
 
 _CLOCKS: Final = (
