@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from penstock.ingest.domain.veil import hashed_words
 from penstock.ingest.service import TASKS
+from penstock.kernel.columns import Words
 from penstock.kernel.mistakes import Mistakes
 from penstock.kernel.pii import is_pseudonym, pseudonym
 from penstock.kernel.pipeline import Pipeline
@@ -40,6 +42,13 @@ def test_categories_are_coded_by_their_hashes() -> None:
     raw = {**SECRET, "features": {"plan": {"category": words}}}
     intake = taken(raw, event("a"), event("b", plan="gold"), event("c", plan=None), written=HOUR)
     np.testing.assert_array_equal(intake.matrix[:, 0], [2, 0, np.nan])
+
+
+def test_words_held_once_are_hashed_once() -> None:
+    hashed = hashed_words(
+        Pipeline.read(MARKED), {"plan": Words(["free", None, 3], np.array([0, 1, 0, 2]))}, KEY
+    )
+    assert list(hashed["plan"]) == [pseudonym(KEY, "free"), None, pseudonym(KEY, "free"), 3]
 
 
 BAD: list[object] = [

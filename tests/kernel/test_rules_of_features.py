@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.kernel.features import Vectors, vectorise
+from penstock.kernel.columns import Words
+from penstock.kernel.features import Vectors, vectorise, vectorise_columns
 from penstock.kernel.kinds import Boolean, Category, Feature, Kind, Number, TimePart
 from penstock.kernel.mistakes import Mistakes
 from penstock.kernel.otherwise import CHOICES, Otherwise
@@ -231,6 +232,21 @@ def test_a_pattern_comes_before_the_words() -> None:
     assert told(vectors) == [("pattern", "set_missing", [2]), ("values", "keep", [1])]
     refused = one({**raw, "otherwise": {"pattern": "dead_letter"}}, "ewr")
     assert refused.invalid[0].reason == "no_match"
+
+
+@given(st.lists(st.sampled_from(["EW", "LG", "ewr", "", None, 3]), max_size=8))
+def test_words_held_once_are_held_to_the_same_rules(rows: list[object]) -> None:
+    features = pipeline(
+        x={"category": ["EW"], "pattern": "^[A-Z]{2}$", "otherwise": {"values": "flag"}}
+    ).features
+    words = list(dict.fromkeys(rows))
+    codes = np.array([words.index(row) for row in rows], dtype=np.intp)
+    times = np.zeros(len(rows), dtype=np.int64)
+    plain = vectorise_columns(features, {"x": rows}, times)
+    once = vectorise_columns(features, {"x": Words(words, codes)}, times)
+    np.testing.assert_array_equal(once.matrix, plain.matrix)
+    assert told(once) == told(plain)
+    assert list(map(str, once.invalid.values())) == list(map(str, plain.invalid.values()))
 
 
 def test_what_is_required_and_broken() -> None:

@@ -1,8 +1,8 @@
 """One feature of a batch of events: coded, and held to its rules.
 
 A column is coded at once where every value has the type it should; only a column with an offender is gone
-through value by value. The rules follow in this order, each for what is still there: type, pattern, values,
-range; last of all, what is required has to be left.
+through value by value. The rules follow in this order, each for what is still there: type, pattern, range,
+values; last of all, what is required has to be left.
 """
 
 from __future__ import annotations
@@ -166,12 +166,12 @@ def _hold_number(feature: Feature, kind: Number, column: Column) -> None:
 
 def _hold_category(feature: Feature, kind: Category, values: Values, column: Column) -> None:
     if kind.pattern is not None:
-        words = plain(values)
+        words = values.words if isinstance(values, Words) else plain(values)
         odd = strangers(kind.pattern, {word for word in words if isinstance(word, str)})
         if odd:
-            rows = np.fromiter(
-                (isinstance(word, str) and word in odd for word in words), dtype=np.bool_, count=len(words)
-            )
+            rows = np.array([isinstance(word, str) and word in odd for word in words], dtype=np.bool_)
+            if isinstance(values, Words):
+                rows = rows[values.codes]
             expected = f"not as its pattern has it: {kind.pattern}"
             _break(feature, column, "pattern", rows, expected)
     unseen = column.codes == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from penstock.kernel.columns import Values
+from penstock.kernel.columns import Values, Words, plain
 from penstock.kernel.errors import Invalid
 from penstock.kernel.otherwise import rule_of
 from penstock.kernel.pii import Pii, no_key, pseudonym, treatment_of
@@ -32,10 +32,7 @@ def hashed_words(
     if not marked:
         return columns
     secret = _needed(pipeline, key)
-    return {
-        name: [_hashed(secret, value) for value in values] if name in marked else values
-        for name, values in columns.items()
-    }
+    return {name: _hashed(secret, values) if name in marked else values for name, values in columns.items()}
 
 
 def veiled(pii: Pii, why: Invalid) -> Invalid:
@@ -55,8 +52,14 @@ def veiled(pii: Pii, why: Invalid) -> Invalid:
     return Invalid(message, field=why.field, reason=why.reason)
 
 
-def _hashed(key: bytes, value: object) -> object:
+def _hashed(key: bytes, values: Values) -> Values:
     """Text as its hash; anything else is no category, and stays for the rules to find."""
+    if isinstance(values, Words):
+        return Words([_hash(key, word) for word in values.words], values.codes)
+    return [_hash(key, value) for value in plain(values)]
+
+
+def _hash(key: bytes, value: object) -> object:
     return pseudonym(key, value) if isinstance(value, str) else value
 
 
