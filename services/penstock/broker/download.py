@@ -41,6 +41,7 @@ def download(
     folder: Path,
     done: Callable[[Jar, Path], None],
     *,
+    what: str = f"Apache Kafka {KAFKA_VERSION}",
     repositories: Mapping[str, str] | None = None,
 ) -> None:
     """Fetch jars into a folder and hand each to ``done`` as soon as it is whole; progress goes to stderr.
@@ -49,6 +50,7 @@ def download(
         jars: what to fetch.
         folder: an empty folder for the files while they are fetched.
         done: called with each jar and its file, from the fetching threads; what it raises ends the download.
+        what: they are together, for whoever waits.
         repositories: Maven repositories by name; None means Maven's own default.
 
     Raises:
@@ -58,7 +60,7 @@ def download(
     from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415
 
     total = sum(jar.size for jar in jars)
-    with _progress(total) as progress:
+    with _progress(f"{what}, once per machine", total) as progress:
 
         @contextmanager
         def follow(_filename: str, _size: int) -> Iterator[Callable[[int], None]]:
@@ -72,7 +74,7 @@ def download(
         )
 
         def deliver(jar: Jar) -> None:
-            done(jar, _fetch(maven, jar))
+            done(jar, _fetch(maven, jar, what))
 
         with ThreadPoolExecutor(THREADS, thread_name_prefix="jars") as pool:
             pending = [pool.submit(deliver, jar) for jar in jars]
@@ -83,8 +85,9 @@ def download(
                 pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _fetch(maven: MavenContext, jar: Jar) -> Path:
-    artifact = maven.project(jar.group, jar.artifact).at_version(jar.version).artifact()
+def _fetch(maven: MavenContext, jar: Jar, what: str) -> Path:
+    version = maven.project(jar.group, jar.artifact).at_version(jar.version)
+    artifact = version.artifact(classifier=jar.classifier, packaging=jar.packaging)
     for attempt in range(1, TRIES + 1):
         try:
             return artifact.resolve()
@@ -93,11 +96,9 @@ def _fetch(maven: MavenContext, jar: Jar) -> Path:
             if artifact.cached_path is not None:
                 artifact.cached_path.unlink(missing_ok=True)  # half a file would count as a whole one
             if attempt == TRIES:
-                what = (
-                    f"Apache Kafka {KAFKA_VERSION} could not be downloaded ({jar.filename}: {_cause(error)})"
-                )
+                told = f"{what} could not be downloaded ({jar.filename}: {_cause(error)})"
                 advice = "it is fetched once per machine: connect to the network and try again"
-                raise BrokerError(f"{what}; {advice}") from error
+                raise BrokerError(f"{told}; {advice}") from error
             time.sleep(0.3 * attempt)
     raise AssertionError  # the last attempt returned or raised
 
@@ -113,8 +114,7 @@ def _cause(error: Exception) -> str:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Progress]:
-    title = f"Apache Kafka {KAFKA_VERSION}, once per machine"
+def _progress(title: str, total: int) -> Iterator[Progress]:
     if sys.stderr.isatty():
         with _bar(title, total) as bar:
             yield bar

@@ -33,33 +33,57 @@ KAFKA_VERSION = "4.3.1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jar:
-    """One line of the lock: a Maven coordinate, and the only content that is accepted for it."""
+    """One line of the lock: a Maven coordinate, and the only content that is accepted for it.
+
+    Args:
+        group: and `artifact`, `version`: of the coordinate.
+        sha256: of the content.
+        size: of the content, in bytes.
+        packaging: what ends the file's name.
+        classifier: which of an artifact's files it is, where there are several.
+    """
 
     group: str
     artifact: str
     version: str
     sha256: str
     size: int
+    packaging: str = "jar"
+    classifier: str = ""
 
     @property
     def filename(self) -> str:
-        return f"{self.artifact}-{self.version}.jar"
+        which = f"-{self.classifier}" if self.classifier else ""
+        return f"{self.artifact}-{self.version}{which}.{self.packaging}"
 
 
 def read_lock(text: str) -> tuple[Jar, ...]:
     r"""The jars of a lock: lines of ``group:artifact:version sha256 bytes``, ``#`` starts a comment.
 
-    >>> [jar] = read_lock("# a comment\norg.yaml:snakeyaml:2.5 e6682acf 340015")
-    >>> jar.filename, jar.size
-    ('snakeyaml-2.5.jar', 340015)
+    What is no jar has its packaging and classifier behind the version.
+
+    >>> [jar, other] = read_lock("# one\norg.yaml:snakeyaml:2.5 e6682acf 340015\norg.x:y:1:tar.gz:all 0f 7")
+    >>> jar.filename, jar.size, other.filename
+    ('snakeyaml-2.5.jar', 340015, 'y-1-all.tar.gz')
     """
     jars = []
     for line in text.splitlines():
         content = line.partition("#")[0].split()
         if content:
             coordinate, sha256, size = content
-            group, artifact, version = coordinate.split(":")
-            jars.append(Jar(group=group, artifact=artifact, version=version, sha256=sha256, size=int(size)))
+            group, artifact, version, *kind = coordinate.split(":")
+            packaging, classifier = kind or ("jar", "")
+            jars.append(
+                Jar(
+                    group=group,
+                    artifact=artifact,
+                    version=version,
+                    sha256=sha256,
+                    size=int(size),
+                    packaging=packaging,
+                    classifier=classifier,
+                )
+            )
     return tuple(jars)
 
 
@@ -147,6 +171,6 @@ def _exclusive(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("another process is installing Apache Kafka; waiting for it", file=sys.stderr)
+            print("another process is fetching what this one needs; waiting for it", file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
