@@ -43,6 +43,7 @@ VERBS: tuple[Verb, ...] = (
     Verb(name="down", module="down", group=RUNNING, help="stop what `up` started"),
     Verb(name="status", module="status", group=RUNNING, help="processes and how far behind they are"),
     Verb(name="run", module="run", group=RUNNING, help="run one service in this process"),
+    Verb(name="init", module="init", group=PIPELINES, help="propose a pipeline file from two topics"),
     Verb(name="check", module="check", group=PIPELINES, help="check a pipeline file, and its topics"),
     Verb(name="apply", module="apply", group=PIPELINES, help="make a pipeline file what is running"),
     Verb(name="backtest", module="backtest", group=PIPELINES, help="try a pipeline on its own history"),

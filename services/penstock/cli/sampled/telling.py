@@ -38,16 +38,18 @@ def share(part: int, whole: int) -> str:
 
 
 def about(ms: float) -> str:
-    """A duration as people say it, to two digits or so.
+    """A duration as people say it, to three digits or so.
 
-    >>> about(340), about(93_000), about(129_600_000), about(-3_600_000), about(0)
-    ('340ms', '93s', '36h', '-60m', '0s')
+    >>> about(340), about(93_000), about(3_600_000), about(129_600_000), about(-5_400_000), about(0)
+    ('340ms', '93s', '1h', '36h', '-90m', '0s')
     """
     sign, ms = ("-", -ms) if ms < 0 else ("", ms)
-    for size, name, most in ((1, "ms", 1000), (SECOND, "s", 120), (MINUTE, "m", 120), (HOUR, "h", 72)):
-        if 0 < ms < size * most:
+    if not ms:
+        return "0s"
+    for size, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s")):
+        if ms % size == 0 or ms >= 2 * size:
             return f"{sign}{ms / size:.3g}{name}"
-    return f"{sign}{ms / DAY:.3g}d" if ms else "0s"
+    return f"{sign}{ms:.3g}ms"
 
 
 def events_text(sample: Sample, judged: JudgedEvents) -> list[str]:
