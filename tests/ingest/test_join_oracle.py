@@ -1,82 +1,25 @@
-"""The join against an oracle of ten lines that knows no order, no state and no log.
+"""The rules of the join against an oracle of ten lines that knows no order, no state and no log.
 
 What becomes of a prediction depends on the set of predictions and labels there are and on how far the event
-time has come, whatever came first, twice, late, or just before the process died.
+time has come, whatever came first, twice, or late.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import struct
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.contracts.records import (
-    JoinAdvanced,
-    Label,
-    LabelUnmatched,
-    Origin,
-    Outcome,
-    OutcomeKind,
-)
+from penstock.contracts.records import Label, LabelUnmatched, Origin, OutcomeKind
 from penstock.ingest.domain.cases import Case, Fate, Identity, Made, MemoryStore, force_of
 from penstock.ingest.domain.join import Join, Verdict
-from penstock.ingest.join import JoinTask
-from penstock.runtime.broker import Position, TopicPartition
-from penstock.runtime.catalog import Catalog
-from tests.ingest.given import HORIZON, SMALL, Given, prediction
-from tests.scenarios.fragile import STEPS, FragileBroker, Killed, Step
-from tests.scenarios.system import HOUR, System
+from tests.ingest.joining import AFTER, LABEL, PREDICT, WAITING, WHAT, Fated, Predict, oracle
 
 PROVE = bool(os.environ.get("PENSTOCK_PROVE"))
-IN_TIME, LATE, EXPIRED, WAITING = "in time", "late", "expired", "waiting"
-
-
-# -- the oracle
-
-
-class Fated(NamedTuple):
-    what: str
-    label: float | None = None
-    label_time: int | None = None
-
-
-def oracle(time: int, labels: Iterable[Label], horizon: int, watermark: int | None) -> Fated:
-    """What became of a prediction made at `time`, once event time has come to the watermark."""
-
-    def order(label: Label) -> tuple[int, bytes]:
-        return label.time, hashlib.blake2b(struct.pack("<d", label.label), digest_size=8).digest()
-
-    in_time = [label for label in labels if label.time <= time + horizon]
-    passed = watermark is not None and time + horizon < watermark
-    for what, among in ((IN_TIME, in_time), (LATE, labels if passed else ())):
-        if best := max(among, key=order, default=None):
-            return Fated(what, best.label, best.time)
-    return Fated(EXPIRED if passed else WAITING)
-
-
-WHAT = {
-    OutcomeKind.LABELLED: IN_TIME,
-    OutcomeKind.REVISED: IN_TIME,
-    OutcomeKind.LATE: LATE,
-    OutcomeKind.EXPIRED: EXPIRED,
-}
-
-
-# -- what may happen
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Predict:
-    name: str
-    origin: Origin
-    time: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,27 +27,9 @@ class Advance:
     by: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settle:
-    steps: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fail:
-    step: Step
-    how: str
-
-
-NAMES = st.sampled_from("abc")
-HOURS = st.integers(0, 40)
-PREDICT = st.builds(Predict, name=NAMES, origin=st.sampled_from(Origin), time=HOURS)
-LABEL = st.builds(Label, id=NAMES, time=HOURS, label=st.sampled_from([0.0, 1.0]))
 HAPPENINGS = st.lists(
     st.one_of(PREDICT, LABEL, LABEL, st.builds(Advance, by=st.integers(1, 15))), max_size=40
 )
-
-
-# -- the domain alone
 
 
 class Ledger:
@@ -211,16 +136,9 @@ def test_verdicts_follow_one_another_as_the_diagram_says(happenings: list[object
     chains: defaultdict[Identity, list[Verdict]] = defaultdict(list)
     for verdict in ledger.verdicts:
         chains[verdict.identity].append(verdict)
-    after = {
-        None: {OutcomeKind.LABELLED, OutcomeKind.EXPIRED, OutcomeKind.LATE},
-        OutcomeKind.LABELLED: {OutcomeKind.REVISED},
-        OutcomeKind.REVISED: {OutcomeKind.REVISED},
-        OutcomeKind.EXPIRED: {OutcomeKind.LATE, OutcomeKind.REVISED},
-        OutcomeKind.LATE: {OutcomeKind.LATE, OutcomeKind.REVISED},
-    }
     for chain in chains.values():
         kinds = [verdict.kind for verdict in chain]
-        assert all(then in after[before] for before, then in zip([None, *kinds], kinds, strict=False)), kinds
+        assert all(then in AFTER[before] for before, then in zip([None, *kinds], kinds, strict=False)), kinds
         named = [verdict.label for verdict in chain if verdict.label is not None]
         assert len(set(named)) == len(named), "a label is named once"
 
@@ -312,165 +230,3 @@ def test_a_leap_of_event_time_is_taken_in_steps() -> None:
     steps = [join.advance(100, most=2) for _ in range(3)]
     assert [len(step.decided) for step in steps] == [4, 4, 2]
     assert [step.reached for step in steps] == [12, 14, 100], "as far as all is decided"
-
-
-# -- the real task, on a broker, in a process that dies
-
-
-FAIL = st.builds(
-    Fail, step=st.sampled_from(STEPS), how=st.sampled_from(["killed before", "killed after", "aborted"])
-)
-COURSE = st.lists(
-    st.one_of(PREDICT, LABEL, LABEL, FAIL, st.builds(Settle, steps=st.integers(1, 3))), max_size=40
-)
-
-
-class Story:
-    """A join task on a broker that fails when told to."""
-
-    def __init__(self) -> None:
-        self.system = System({"join": JoinTask}, broker=FragileBroker)
-        self.given = Given(self.system, self.system.apply(SMALL))
-        self.predictions: list[Predict] = []
-        self.labels: list[Label] = []
-
-    @property
-    def broker(self) -> FragileBroker:
-        broker = self.system.broker
-        assert isinstance(broker, FragileBroker)
-        return broker
-
-    def happen(self, what: object) -> None:
-        match what:
-            case Predict():
-                self.predictions.append(what)
-                self.given.predictions([prediction(what.name, what.time * HOUR, origin=what.origin)])
-            case Label():
-                label = Label(id=what.id, time=what.time * HOUR, label=what.label)
-                self.labels.append(label)
-                self.given.labels(label)
-            case Settle():
-                for _ in range(what.steps):
-                    self.step()
-            case Fail(how="aborted"):
-                self.broker.abort(what.step)
-            case Fail():
-                self.broker.kill(what.step, done=what.how == "killed after")
-
-    def step(self) -> bool:
-        try:
-            return self.system.step("join")
-        except Killed:
-            self.system.restart("join")
-            return True
-
-    def rest(self) -> None:
-        """Until two rounds have brought nothing: an aborted round says that it did nothing, too."""
-        quiet = 0
-        while quiet < 2:
-            quiet = 0 if self.step() else quiet + 1
-
-    def events(self) -> list[Any]:
-        return self.system.events("outcomes", "churn")
-
-    def state(self) -> object:
-        task = self.system.task("join")
-        assert isinstance(task, JoinTask)
-        return known(task)
-
-    def restored(self) -> object:
-        """The state as a process would have it that begins now."""
-        task = JoinTask(Catalog(self.broker, self.system.names), self.broker)
-        committed = self.broker.groups.get("penstock.join", {})
-        inputs = [TopicPartition(topic, number) for topic in task.topics() for number in range(3)]
-        for _ in task.restore({where: committed.get(where, Position(0)) for where in inputs}):
-            pass
-        return known(task)
-
-
-def known(task: JoinTask) -> object:
-    cases = {place: part.shelf.cases for place, part in task.parts.items()}  # type: ignore[attr-defined]
-    clocks = [(part.watermark, part.idle, part.clock.seen) for part in task.parts.values()]
-    return cases, clocks
-
-
-def check(story: Story) -> None:
-    """Everything that is on the outcomes topic is what the oracle says, once."""
-    events = story.events()
-    outcomes = [event for event in events if isinstance(event, Outcome)]
-    advanced = [event for event in events if isinstance(event, JoinAdvanced)]
-    clock = [each.time * HOUR for each in story.predictions if each.origin is Origin.STREAM]
-    clock += [label.time for label in story.labels]
-
-    # Read to its end, an input holds nobody up: event time has come to the latest of all.
-    watermark = max(clock, default=None)
-    assert max((each.watermark for each in advanced if each.watermark is not None), default=None) == watermark
-
-    first = {Identity(each.name, each.origin): each.time * HOUR for each in reversed(story.predictions)}
-    fates = {
-        Identity(each.id, each.origin): Fated(WHAT[each.kind], each.label, each.label_time)
-        for each in outcomes
-    }
-    for identity, time in first.items():
-        labels = [label for label in story.labels if label.id == identity.id]
-        assert fates.get(identity, Fated(WAITING)) == oracle(time, labels, HORIZON, watermark), identity
-
-    written = Counter((each.id, each.origin, each.kind, each.label, each.label_time) for each in outcomes)
-    assert set(written.values()) <= {1}, "an outcome is written once"
-    unmatched = Counter(each.id for each in events if isinstance(each, LabelUnmatched))
-    assert set(unmatched.values()) <= {1}
-    assert sum(each.repeats for each in advanced) == len(story.predictions) - len(first)
-    assert sum(each.duplicate_labels for each in advanced) == len(story.labels) - len(set(story.labels))
-
-
-@settings(max_examples=1000 if PROVE else 60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(course=COURSE)
-def test_the_task_writes_what_the_oracle_says_exactly_once_whatever_fails(course: Sequence[object]) -> None:
-    story = Story()
-    for what in course:
-        story.happen(what)
-    story.rest()
-
-    check(story)
-    assert story.state() == story.restored()
-
-
-def test_each_way_to_fail_is_met_and_survived() -> None:
-    """The property above would hold of a broker that never fails, too."""
-    for step in STEPS:
-        for how in ("killed before", "killed after", "aborted"):
-            story = Story()
-            story.happen(Predict(name="a", origin=Origin.STREAM, time=0))
-            story.rest()
-            story.happen(Label(id="a", time=1, label=1.0))
-            story.happen(Predict(name="b", origin=Origin.STREAM, time=30))
-            story.happen(Fail(step=step, how=how))
-            story.rest()
-            assert story.broker.failures == 1, (step, how)
-            check(story)
-
-
-def test_a_prediction_that_comes_behind_the_watermark_is_expired_at_once() -> None:
-    story = Story()
-    story.happen(Predict(name="a", origin=Origin.STREAM, time=30))
-    story.rest()
-    story.happen(Predict(name="b", origin=Origin.STREAM, time=0))
-    story.rest()
-    [expired] = [event for event in story.events() if isinstance(event, Outcome)]
-    assert (expired.id, expired.kind) == ("b", OutcomeKind.EXPIRED)
-
-
-def test_a_prediction_without_an_answer_has_no_outcome() -> None:
-    story = Story()
-    story.given.predictions([prediction("a", 0, error="no model", scores=())])
-    story.happen(Label(id="a", time=1, label=1.0))
-    story.happen(Predict(name="b", origin=Origin.STREAM, time=30))
-    story.rest()
-    assert not [event for event in story.events() if isinstance(event, Outcome)]
-
-
-def test_the_log_says_of_each_partition_when_both_inputs_were_read_to_their_ends() -> None:
-    story = Story()
-    story.rest()
-    said = [event for event in story.events() if isinstance(event, JoinAdvanced)]
-    assert [(event.idle, event.watermark) for event in said] == [(True, None)] * 3

@@ -33,6 +33,10 @@ class Lookout:
         self._due = now()
         self._ends: dict[TopicPartition, int] = {}
 
+    def forget(self) -> None:
+        """Nobody knows any more what was found: everything is news to the next look."""
+        self._ends.clear()
+
     def look(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Elsewhere]:
         """What is new since the last look; nothing before another is due."""
         if self._now() < self._due:

@@ -78,6 +78,7 @@ class JoinTask(CatalogTask):
         return self.pipeline_topics(*INPUTS)
 
     def restore(self, positions: Mapping[TopicPartition, Position]) -> Iterator[None]:
+        self._lookout.forget()
         return self._handover.take(positions)
 
     def due(self) -> bool:
