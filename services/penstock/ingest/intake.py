@@ -256,7 +256,9 @@ class IntakeTask(CatalogTask):
         before, self._repeats = self._repeats, {}
         for pipeline in self._readable():
             window, known = pipeline.events.duplicates, before.get(pipeline.name)
-            self._repeats[pipeline.name] = known if known and known.window == window else Repeats(window)
+            if known is None or known.window != window:
+                known = Repeats(window)
+            self._repeats[pipeline.name] = known
             rows = self.codec.rows(
                 FeatureRow, pipeline.name, pipeline.features_digest, pipeline.feature_names
             )

@@ -59,7 +59,7 @@ class Repeats:
         batch = dict(zip(ids, stamps, strict=True))
         known = (self._young, self._old, self._staged)
         if len(batch) == len(ids) and all(batch.keys().isdisjoint(each.keys()) for each in known):
-            self._staged |= batch
+            self._staged = batch if not self._staged else self._staged | batch
             return None
         return self._one_by_one(ids, stamps)
 
