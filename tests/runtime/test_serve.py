@@ -11,7 +11,8 @@ from penstock.runtime.broker import Broker
 from penstock.runtime.deadletter import FuseBlown
 from penstock.runtime.errors import Fenced, Unavailable
 from penstock.runtime.memory import MemoryBroker
-from penstock.runtime.serve import CONFLICT, FAILED, Life, keep
+from penstock.runtime.serve import CONFLICT, FAILED, INVALID, Life, keep
+from penstock.runtime.settings import WrongSetting
 from penstock.runtime.telemetry import Telemetry, off
 
 
@@ -61,6 +62,7 @@ def test_a_broker_that_is_away_is_waited_for_with_everything_built_anew() -> Non
     [
         (Fenced("a newer one"), CONFLICT),
         (FuseBlown("all bad"), FAILED),
+        (WrongSetting("a key is missing"), INVALID),
         (KeyError("a mistake of ours"), FAILED),
     ],
 )
