@@ -476,7 +476,7 @@ class FeatureRow:
     time: int
     """event time"""
     cleared: tuple[int, ...]
-    """indices of features set missing because their value was out of range"""
+    """indices of features set missing because their value broke a rule, its range say"""
     flags: tuple[str, ...] = ()
     """rules that the event broke and that only mark it, as `field:rule`"""
 
@@ -1081,7 +1081,7 @@ class RuleCount:
     rule: str
     """required, type, range, values, pattern, freshness, or why a record could not be read"""
     action: str
-    """dead_letter, set_missing, or flag"""
+    """dead_letter, set_missing, flag, or keep: a word that is none of a category's, code 0"""
     count: int
 
 
