@@ -11,6 +11,7 @@ import pytest
 from penstock.kernel.formats import Format
 from penstock.runtime.errors import NotYet
 from penstock.runtime.wire import Registries, Wire
+from penstock.runtime.wire.client import Access
 from tests.wire.apicurio import Apicurio, apicurio
 from tests.wire.written import GUID, body, guided, numbered, read, rows
 
@@ -43,6 +44,8 @@ NEW: dict[str, Any] = {
     ],
 }
 PATHS = ("id", "at", "to.city")
+PATIENT = Access(seconds=60)
+"""A machine that is busy may be slow, which is not what is tested here."""
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +69,14 @@ def test_records_of_two_versions_are_read_in_the_names_of_a_reader(registry: Api
         numbered(new, body(NEW, {"id": "b", "at": 1_714_564_800_000_123, "to": {"city": "Oslo"}})),
     ]
     form = Format.read({"confluent": registry.url, "reader": {"schema": NEW}})
-    found = read(Wire(form, PATHS, Registries()), *values)
+    found = read(Wire(form, PATHS, Registries(PATIENT)), *values)
     assert rows(found) == [("a", 0, "Rome"), ("b", 1_714_564_800_000, "Oslo")]
 
 
 def test_what_it_does_not_know_is_waited_for_and_then_refused(registry: Apicurio) -> None:
     """So it says for numbers, and it has no GUIDs: neither may stop a stream."""
     now = 0.0
-    wire = Wire(Format.read({"confluent": registry.url}), PATHS, Registries(clock=lambda: now))
+    wire = Wire(Format.read({"confluent": registry.url}), PATHS, Registries(PATIENT, clock=lambda: now))
     unknown = [numbered(2_000_000_000, b"x"), guided(GUID, b"x")]
     with pytest.raises(NotYet, match="is not known to"):
         read(wire, *unknown)
@@ -86,7 +89,7 @@ def test_a_schema_that_comes_while_it_is_waited_for(registry: Apicurio) -> None:
     # Mostly the next id is the next number; where it is another one, this one stays unknown.
     last = registry.register("sensors-old", {**PLACE, "name": "Sensor"})
     now = 0.0
-    wire = Wire(Format.read({"confluent": registry.url}), ("city",), Registries(clock=lambda: now))
+    wire = Wire(Format.read({"confluent": registry.url}), ("city",), Registries(PATIENT, clock=lambda: now))
     later = {**PLACE, "name": "Later"}
     value = numbered(last + 1, body(later, {"city": "Bonn"}))
     with pytest.raises(NotYet):
@@ -101,12 +104,14 @@ def test_a_schema_that_comes_while_it_is_waited_for(registry: Apicurio) -> None:
 def test_json_schemas_are_known_by_their_kind(registry: Apicurio) -> None:
     schema = {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "title": "Order"}
     name = registry.register("orders-json", schema, schemaType="JSON")
-    wire = Wire(Format.read({"confluent": registry.url}), PATHS, Registries())
+    wire = Wire(Format.read({"confluent": registry.url}), PATHS, Registries(PATIENT))
     assert rows(read(wire, numbered(name, b'{"id": "j", "to": {"city": "Ulm"}}'))) == [("j", None, "Ulm")]
 
 
 def test_an_address_that_is_not_its_api_is_no_registry(registry: Apicurio) -> None:
     """Else a wrong path in a pipeline file would make dead letters of a whole topic."""
-    wire = Wire(Format.read({"confluent": registry.url.replace("/ccompat/v7", "")}), PATHS, Registries())
+    wire = Wire(
+        Format.read({"confluent": registry.url.replace("/ccompat/v7", "")}), PATHS, Registries(PATIENT)
+    )
     with pytest.raises(NotYet, match="does not answer: it answers 404"):
         read(wire, numbered(1, b"x"))
