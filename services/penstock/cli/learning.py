@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from penstock.cli.exits import Exit, Failure
-from penstock.cli.registries import registries
+from penstock.cli.registries import registries_here
 from penstock.kernel.kinds import Category
 from penstock.kernel.mistakes import show
 from penstock.kernel.paths import dig
@@ -81,7 +81,7 @@ def first_rows(pipeline: Pipeline, broker: Broker) -> Iterator[Mapping[str, obje
     ranges = {
         where: (start, min(end, start + each)) for where, (start, end) in broker.ends(partitions).items()
     }
-    wire = Wire(pipeline.events.format, _fields(pipeline).values(), registries())
+    wire = Wire(pipeline.events.format, _fields(pipeline).values(), registries_here())
     try:
         for batch in read_range(broker, ranges):
             # What is refused will be a dead letter, with its reason, once the pipeline runs.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from penstock.runtime.wire import Registries
 
 
-def registries() -> Registries:
+def registries_here() -> Registries:
     """Those of the environment; an id that a registry does not know is unknown at once.
 
     Raises:

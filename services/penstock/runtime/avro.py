@@ -27,10 +27,10 @@ LARGEST: Final = 256 * 1024
 """Producers' payloads above this are refused before anything is allocated for them."""
 LARGEST_OWN: Final = 1024 * 1024
 """The same for records of our own: what a topic takes."""
-_MOST_TYPES: Final = 10_000
+MOST_TYPES: Final = 10_000
 """Types that a schema may have, each counted where it is named: a few lines may name each other so often that
 nobody can write them out."""
-_DEEPEST: Final = 64
+DEEPEST: Final = 64
 """Types within types."""
 
 
@@ -55,7 +55,7 @@ class Schema:
             self.text = text if isinstance(text, str) else text.decode()
             self.raw: Any = json.loads(self.text)
             refuse_bombs(self.raw)
-            # A logical type that is none means nothing, so that it is wrong is no reason to refuse the schema.
+            # A logical type that does not fit means nothing: it is no reason to refuse the schema.
             plain = _plain(self.raw)
             self.fingerprint = _fingerprint(fastavro.schema.to_parsing_canonical_form(plain))
             self.parsed = fastavro.parse_schema(plain)
@@ -144,8 +144,8 @@ def refuse_bombs(schema: Any) -> int:
     penstock.kernel.errors.Invalid: items of an array that take no bytes are refused
     """
     _refuse_depths(schema)
-    if read_type(schema).nodes > _MOST_TYPES:
-        raise Invalid(f"a schema of more than {_MOST_TYPES} types is refused", reason="schema")
+    if read_type(schema).nodes > MOST_TYPES:
+        raise Invalid(f"a schema of more than {MOST_TYPES} types is refused", reason="schema")
     return _least(schema, {}, "")
 
 
@@ -153,8 +153,8 @@ def _refuse_depths(schema: Any) -> None:
     """Looks at one level after the other, so it cannot be led too deep itself."""
     level, depth = [schema], 0
     while level:
-        if (depth := depth + 1) > 4 * _DEEPEST:  # a field of a record is a list, a mapping and its type
-            raise Invalid(f"types nested more than {_DEEPEST} deep are refused", reason="schema")
+        if (depth := depth + 1) > 4 * DEEPEST:  # a field of a record is a list, a mapping and its type
+            raise Invalid(f"types nested more than {DEEPEST} deep are refused", reason="schema")
         level = [
             inner
             for each in level

@@ -8,9 +8,9 @@ from penstock.cli.cluster import full_name
 from penstock.cli.propose.fields import look_at
 from penstock.cli.propose.proposal import Proposal, make
 from penstock.cli.propose.sources import Schemas, plain, read_source
+from penstock.cli.registries import registries_here
 from penstock.cli.sampled.reading import read_columns, read_sample
 from penstock.runtime.wire import Wire
-from penstock.runtime.wire.registries import Registries
 
 if TYPE_CHECKING:
     from penstock.runtime.broker import Broker
@@ -48,7 +48,7 @@ def from_topics(
         return found
     spread = read_sample(broker, topics[0], rows=_MORE * rows, seconds=seconds, spread=True)
     paths = [found.id.events, found.event_times[0]]
-    wire = Wire(found.events.form, paths, Registries(wait=0))
+    wire = Wire(found.events.form, paths, registries_here())
     columns = read_columns(wire, spread.records, seconds=seconds)
     stamps = [spread.records[place].timestamp for place in columns.places]
     more = {path: look_at(path, plain(columns, path), stamps) for path in paths}

@@ -15,6 +15,7 @@ from penstock.cli.output import counted
 from penstock.cli.propose.fields import Field, look_at
 from penstock.cli.propose.paths import of_type, of_values
 from penstock.cli.propose.wires import Guess, guess
+from penstock.cli.registries import registries_here
 from penstock.cli.sampled.reading import read_columns
 from penstock.kernel.avrotypes import read_type
 from penstock.kernel.errors import Invalid
@@ -106,7 +107,7 @@ def read_source(sample: Sample, schemas: Schemas, *, seconds: float) -> Source:
         begins = " or ".join(guessed.begins)
         what = "no value has anything in it" if guessed.form == "empty" else f"values begin with {begins}"
         raise Failure(f"{topic}: no wire format is recognised: {what}", Exit.FAILED)
-    registries = Registries(wait=0)
+    registries = registries_here()
     form, raw = _format(topic, guessed, schemas)
     paths = _paths(guessed, form, registries)
     columns = read_columns(Wire(form, paths, registries), sample.records, seconds=seconds)

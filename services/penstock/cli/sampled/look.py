@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from penstock.cli.cluster import full_name
+from penstock.cli.registries import registries_here
 from penstock.cli.sampled.judged import judge_events, judge_labels, learned_here, meet
 from penstock.cli.sampled.reading import read_columns, read_sample
 from penstock.cli.sampled.telling import (
@@ -19,7 +20,6 @@ from penstock.cli.sampled.telling import (
 )
 from penstock.ingest.domain.intake import event_paths, label_paths
 from penstock.runtime.wire import Wire
-from penstock.runtime.wire.registries import Registries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ def look(pipeline: Pipeline, broker: Broker, *, rows: int, seconds: float) -> Sa
     for topic in (pipeline.events.topic, pipeline.labels.topic):
         full_name(topic, "", there)
     # Nothing is written: any key does, and an unknown schema need not be waited for.
-    registries = Registries(wait=0)
+    registries = registries_here()
     key = b"of a sample, and of nothing else"
 
     sample = read_sample(broker, pipeline.events.topic, rows=rows, seconds=seconds)
