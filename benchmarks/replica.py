@@ -6,6 +6,7 @@ measurement or a proof wants them: chunks, `ModelRegistered`, `RouteChanged`.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -32,7 +33,7 @@ from penstock.runtime.kafka import KafkaBroker
 from penstock.runtime.topics import topics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from penstock.runtime.broker import Producer
 
@@ -209,7 +210,16 @@ class Server:
     def pid(self) -> int:
         return self._process.pid
 
-    def wait_until(self, condition: Any) -> None:
+    def said(self, event: str, **fields: object) -> bool:
+        """Whether a line of its log has this event and these fields."""
+        for line in self.lines:
+            if f'"event": "{event}"' in line:
+                record = json.loads(line)
+                if all(record.get(name) == value for name, value in fields.items()):
+                    return True
+        return False
+
+    def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait for what the process is about to do; an error with its last lines where it does not."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
