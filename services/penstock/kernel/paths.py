@@ -8,16 +8,12 @@ from collections.abc import Mapping
 def dig(record: Mapping[str, object], path: str) -> object:
     """What stands at a path; None where it leads nowhere.
 
-    A key that is written with the dots, as flattened records have it, comes first.
+    Where it does, a key that is itself written with the dots counts, as flattened records have it.
 
     >>> dig({"order": {"id": 7}}, "order.id"), dig({"order.id": 7}, "order.id"), dig({"order": 7}, "order.id")
     (7, 7, None)
     """
-    if path in record:
-        return record[path]
     at: object = record
     for segment in path.split("."):
-        if not isinstance(at, Mapping):
-            return None
-        at = at.get(segment)
-    return at
+        at = at.get(segment) if isinstance(at, Mapping) else None
+    return record.get(path) if at is None else at

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from penstock.kernel.columns import plain
-from penstock.kernel.paths import dig
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -42,7 +41,8 @@ class Columns:
             refused: the others.
         """
         fields = list(rows.values())
-        values = {path: _column(fields, path) for path in paths}
+        met: dict[str, list[object]] = {}
+        values = {path: _column(fields, path, met) for path in paths}
         return cls(values=values, places=list(rows), refused=refused)
 
     @classmethod
@@ -90,7 +90,19 @@ class Columns:
             yield {name: column[place] for name, column in zip(names, columns, strict=True)}
 
 
-def _column(rows: Sequence[Mapping[str, object]], path: str) -> list[object]:
-    if "." not in path:
-        return [each.get(path) for each in rows]
-    return [dig(each, path) for each in rows]
+def _column(rows: Sequence[Mapping[str, object]], path: str, met: dict[str, list[object]]) -> list[object]:
+    """As `dig` of each row; `met` has what was found on the way, which the next path may share."""
+    if (known := met.get(path)) is not None:
+        return known
+    above, _, name = path.rpartition(".")
+    if not above:
+        column = [each.get(name) for each in rows]
+    else:
+        inside = _column(rows, above, met)
+        column = [each.get(name) if isinstance(each, dict) else None for each in inside]
+        if None in column:
+            column = [
+                row.get(path) if value is None else value for row, value in zip(rows, column, strict=True)
+            ]
+    met[path] = column
+    return column
