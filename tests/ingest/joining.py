@@ -372,6 +372,23 @@ class Story:
             busy = [self.step(slot) for slot in list(self.processes)]
             quiet = 0 if any(busy) else quiet + 1
 
+    def done(self) -> bool:
+        """Whether every partition is somebody's, was read to its end, and is where event time is."""
+        places = [place for process in self.processes.values() for place in process.task.parts]
+        if sorted(place.partition for place in places) != [0, 1, 2]:
+            return False
+        return all(self._through(process) for process in self.processes.values())
+
+    def _through(self, process: Process) -> bool:
+        positions = process.loop._positions
+        ends = self.broker.ends(positions)
+        return not process.loop.restoring and all(
+            part.idle
+            and part.watermark == self.watermark()
+            and all(positions[each].offset == ends[each][1] for each in (part.predictions, part.labels))
+            for part in process.task.parts.values()
+        )
+
     def close(self) -> None:
         for process in [*self.processes.values(), *self.zombies]:
             process.task.close()
