@@ -5,7 +5,7 @@ Pure: a route comes from the log, chance is a hash of the id, so every replica a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import isfinite
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from penstock.kernel.policy import Task
 
 FloatMatrix = NDArray[np.float32]
+SLOW: Final = 100e-6
+"""Seconds for one row from which on a version is run in a thread: to hand it over costs about as much."""
 _FEW: Final = 32
 """Values up to which a loop in Python is faster than NumPy: 0.3 µs against 1.4 for one of them."""
 
@@ -93,7 +95,7 @@ class Explainer(Protocol):
         """Rows ``[n, F]`` to ``[n, K, F + 1]``: what each feature adds, then the base value."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True)
 class Loaded:
     """A version that can score.
 
@@ -101,12 +103,19 @@ class Loaded:
         features: the features it was made for, in the order of its columns.
         model: scores rows of them.
         explaining: gives its explainer for a task, or raises that it has none.
+        seconds: that it takes for one row, on this machine.
     """
 
     version: int
     features: tuple[str, ...]
     model: Scorer
     explaining: Callable[[Task], Explainer] | None = None
+    seconds: float = 0.0
+
+    @property
+    def slow(self) -> bool:
+        """Whether it would hold up other calls to run it where they are read."""
+        return self.seconds > SLOW
 
 
 class Scored(NamedTuple):
@@ -160,12 +169,16 @@ class Serving:
     layout: Layout = field(init=False, repr=False, compare=False)
     alone: Answer | None = field(init=False, repr=False, compare=False)
     """Who answers every id; None where several share them."""
+    slow: frozenset[int] = field(init=False, repr=False, compare=False)
+    """The versions that are not run where calls are read."""
 
     def __post_init__(self) -> None:
         # Frozen, and worked out once.
         object.__setattr__(self, "layout", Layout.of(self.pipeline))
         one = len(answering(self.route)) == 1
         object.__setattr__(self, "alone", Answer(self.route.champion, Role.CHAMPION) if one else None)
+        slow = frozenset(version for version, loaded in self.models.items() if loaded.slow)
+        object.__setattr__(self, "slow", slow)
 
     def score(
         self,
@@ -183,21 +196,39 @@ class Serving:
             matrix: shape (rows, names), NaN = missing.
             pin: answer all rows with this version, which is loaded, whatever the route says.
         """
-        if pin is None and self.alone is not None:
-            answers: tuple[Answer, ...] = (self.alone,) * len(ids)
-        elif pin is None:
-            answers = tuple([arm(self.route, id_) for id_ in ids])
-        else:
-            answers = (pinned(self.route, pin),) * len(ids)
-        rows = np.ascontiguousarray(matrix, dtype=np.float32)
+        scores, failed = self.run(np.ascontiguousarray(matrix, dtype=np.float32), names, self.models)
+        return Scored(self.answers(ids, pin), scores, failed)
+
+    def answers(self, ids: Sequence[str], pin: int | None) -> tuple[Answer, ...]:
+        """Who answers each row."""
+        if pin is not None:
+            return (pinned(self.route, pin),) * len(ids)
+        if self.alone is not None:
+            return (self.alone,) * len(ids)
+        return tuple([arm(self.route, id_) for id_ in ids])
+
+    def run(
+        self, rows: FloatMatrix, names: tuple[str, ...], which: Iterable[int]
+    ) -> tuple[dict[int, FloatMatrix], dict[int, str]]:
+        """What some versions say of the rows, and why others could not."""
         scores: dict[int, FloatMatrix] = {}
         failed: dict[int, str] = {}
-        for version, loaded in self.models.items():
+        for version in which:
+            loaded = self.models[version]
             try:
                 scores[version] = loaded.model.run(gather(rows, names, loaded.features))
             except Exception as error:  # noqa: BLE001 - a shadow that fails must not take the answer with it
-                failed[version] = " ".join(str(error).split())[:300]
-        return Scored(answers=answers, scores=scores, failed=failed)
+                failed[version] = reason_of(error)
+        return scores, failed
+
+
+def reason_of(error: Exception) -> str:
+    r"""Why a version could not score, in a line that fits a record.
+
+    >>> reason_of(ValueError("no\nluck"))
+    'no luck'
+    """
+    return " ".join(str(error).split())[:300]
 
 
 def predictions(

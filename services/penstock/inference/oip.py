@@ -151,8 +151,17 @@ def infer(
     Raises:
         Fault: nothing was scored, and nothing is to be logged.
     """
-    asked = read(directory, request, chance, pin)
-    scored = asked.serving.score(asked.ids, asked.serving.layout.names, asked.vectors.matrix, pin=asked.pin)
+    return answer(read(directory, request, chance, pin))
+
+
+def answer(asked: Asked) -> tuple[bytes | Fault, Served]:
+    """Let all versions score the rows, one after the other, and finish with what they say; as `infer`."""
+    serving = asked.serving
+    return finish(asked, serving.score(asked.ids, serving.layout.names, asked.vectors.matrix, pin=asked.pin))
+
+
+def finish(asked: Asked, scored: Scored) -> tuple[bytes | Fault, Served]:
+    """The answer out of what was said of the rows; of those who answer none may be missing; as `infer`."""
     served, why = Served(asked=asked, scored=scored), None
     if asked.explain:
         why = explained(asked.serving, scored, asked.serving.layout.names, asked.vectors.matrix)

@@ -36,13 +36,14 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  
 from penstock.contracts import oip_pb2  # noqa: E402
 from penstock.inference.faults import Fault  # noqa: E402
 from penstock.inference.metadata import CALLS  # noqa: E402
-from penstock.inference.oip import PIN, Chance, infer, varint  # noqa: E402
+from penstock.inference.oip import PIN, Chance, answer, finish, read, varint  # noqa: E402
+from penstock.inference.slowly import Slowly  # noqa: E402
 from penstock.runtime import logs  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from penstock.inference.domain import Directory
+    from penstock.inference.domain import Directory, Scored
     from penstock.inference.oip import Served
     from penstock.runtime.broker import Headers
     from penstock.runtime.telemetry import Telemetry
@@ -68,6 +69,7 @@ class Server:
         log: told of every answer after it was given, with the headers that name its call.
         telemetry: told of every call.
         concurrency: calls at once; more are refused with RESOURCE_EXHAUSTED.
+        slowly: scores what is too slow to be scored where calls are read, in one thread where it is left out.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Server:
         log: Callable[[Served, Headers], None],
         telemetry: Telemetry,
         concurrency: int,
+        slowly: Slowly | None = None,
     ) -> None:
         self.ready = False
         self.port = 0
@@ -85,6 +88,7 @@ class Server:
         self._directory = directory
         self._record = log
         self._telemetry = telemetry
+        self._slowly = slowly or Slowly()
         self._lines = logs.get(component="grpc")
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
@@ -135,6 +139,7 @@ class Server:
         self.ready = False
         await self._health.enter_graceful_shutdown()
         await self._server.stop(seconds)
+        await self._slowly.close(seconds)
 
     def _companion(self, name: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
         call, method = CALLS[name], f"{SERVICE}/{name}"
@@ -156,23 +161,35 @@ class Server:
         passed = _Passed(context, f"{SERVICE}/ModelInfer")
         try:
             passed.in_time()
-            reply, served = await self._score(request, passed.pin)
+            reply, served, whole = await self._score(request, passed)
         except Fault as fault:
             await self._refuse(passed, fault)
         except Exception as error:  # noqa: BLE001 - as above
             await self._refuse(passed, self._bug(error))
         if isinstance(reply, Fault):
-            await self._refuse(passed, reply, served)
+            await self._refuse(passed, reply, served, whole)
         # In the loop's next turn, when the answer is on its way.
-        asyncio.get_running_loop().call_soon(self._done, passed, "OK", passed.seconds, served)
+        asyncio.get_running_loop().call_soon(self._done, passed, "OK", passed.seconds, served, whole)
         return reply
 
-    async def _score(self, request: bytes, pin: str) -> tuple[bytes | Fault, Served]:
+    async def _score(
+        self, request: bytes, passed: _Passed
+    ) -> tuple[bytes | Fault, Served, asyncio.Future[Scored] | None]:
+        """The answer; what is logged of it; and the scores to log once slow shadows have given theirs."""
         chance = Chance(now=time.time_ns() // 1_000_000, new_id=_new_id)
-        # An explanation would hold up every other call.
-        if len(request) < BIG and EXPLAINS.search(request) is None:
-            return infer(self._directory(), request, chance, pin)
-        return await asyncio.to_thread(infer, self._directory(), request, chance, pin)
+        # What is big, or is to be explained, would hold up every other call.
+        heavy = len(request) >= BIG or EXPLAINS.search(request) is not None
+        if heavy:
+            asked = await asyncio.to_thread(read, self._directory(), request, chance, passed.pin)
+            if not asked.serving.slow:
+                return *(await asyncio.to_thread(answer, asked)), None
+            said = await self._slowly.score(asked, passed.remaining)
+            return *(await asyncio.to_thread(finish, asked, said.scored)), said.whole
+        asked = read(self._directory(), request, chance, passed.pin)
+        if not asked.serving.slow:
+            return *answer(asked), None
+        said = await self._slowly.score(asked, passed.remaining)
+        return *finish(asked, said.scored), said.whole
 
     async def _stream(self, _: Any, context: Any) -> None:
         """ModelInfer for each message; what is wrong with one is said in its place, and it goes on."""
@@ -180,23 +197,47 @@ class Server:
         while (request := await context.read()) is not grpc.aio.EOF:
             served = None
             try:
-                reply, served = await self._score(request, passed.pin)
+                reply, served, whole = await self._score(request, passed)
             except Fault as fault:
                 reply = fault
             except Exception as error:  # noqa: BLE001 - as above
                 reply = self._bug(error)
             await context.write(_refused(reply) if isinstance(reply, Fault) else _framed(reply))
             if served is not None:
-                self._record(served, ())
+                self._log(served, (), whole)
         self._telemetry.rpc(passed.method, "OK", passed.seconds, traceparent=passed.traceparent)
 
-    def _done(self, passed: _Passed, code: str, seconds: float, served: Served | None) -> None:
+    def _done(
+        self,
+        passed: _Passed,
+        code: str,
+        seconds: float,
+        served: Served | None = None,
+        whole: asyncio.Future[Scored] | None = None,
+    ) -> None:
         headers = self._telemetry.rpc(passed.method, code, seconds, traceparent=passed.traceparent)
         if served is not None:
-            self._record(served, headers)
+            self._log(served, headers, whole)
 
-    async def _refuse(self, passed: _Passed, fault: Fault, served: Served | None = None) -> NoReturn:
-        self._done(passed, fault.code, passed.seconds, served)
+    def _log(self, served: Served, headers: Headers, whole: asyncio.Future[Scored] | None) -> None:
+        if whole is None:
+            self._record(served, headers)
+            return
+
+        def complete(done: asyncio.Future[Scored]) -> None:
+            # It is given up where this server stops before the last shadow has scored.
+            self._record(served if done.cancelled() else served._replace(scored=done.result()), headers)
+
+        whole.add_done_callback(complete)
+
+    async def _refuse(
+        self,
+        passed: _Passed,
+        fault: Fault,
+        served: Served | None = None,
+        whole: asyncio.Future[Scored] | None = None,
+    ) -> NoReturn:
+        self._done(passed, fault.code, passed.seconds, served, whole)
         trailing = passed.trailing
         if fault.violations:
             trailing = (*trailing, (_DETAILS, _details(fault)))
@@ -229,9 +270,15 @@ class _Passed:
                 self.trailing = ((key, value),)
                 context.set_trailing_metadata(self.trailing)
 
+    @property
+    def remaining(self) -> float | None:
+        """Seconds that the caller waits yet; None for ever."""
+        seconds: float | None = self.context.time_remaining()
+        return seconds
+
     def in_time(self) -> None:
         """Raise `Fault` where nobody waits for the answer any more."""
-        remaining = self.context.time_remaining()
+        remaining = self.remaining
         if remaining is not None and remaining <= 0:
             raise Fault("DEADLINE_EXCEEDED", "the deadline had passed before the rows were scored")
 
