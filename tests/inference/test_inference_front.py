@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 import grpc  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
+from penstock.client import ONCE, Client, PenstockError, Row
 from penstock.contracts.records import Origin, Prediction, PredictionsLost, Refusal, ReplicaReported
 from penstock.inference import health
-from penstock.inference.client import Client, Row
-from penstock.inference.faults import Fault
 from penstock.inference.front import Front
 from penstock.inference.service import require_free
 from penstock.inference.settings import InferenceSettings
@@ -43,7 +42,7 @@ class Fronted:
         self._thread = threading.Thread(target=self._live, daemon=True)
         self._thread.start()
         assert self._up.wait(30)
-        self.client = Client(self.address, pipeline="trips", seconds=20)
+        self.client = Client(self.address, pipeline="trips", seconds=20, retry=ONCE)
 
     def _live(self) -> None:
         try:
@@ -104,14 +103,14 @@ def reports(world: World) -> list[ReplicaReported]:
 
 def test_day_0_over_grpc(world: World) -> None:
     with fronted(world) as front:
-        with pytest.raises(Fault, match="has just started") as starting:
+        with pytest.raises(PenstockError, match="has just started") as starting:
             front.client.predict(ROW)
         assert starting.value.code == "UNAVAILABLE"
         assert not health.serving(front.address)
 
         loop = world.replica()
         run(loop)
-        with pytest.raises(Fault, match="version 0 is not there yet"):
+        with pytest.raises(PenstockError, match="version 0 is not there yet"):
             front.client.predict(ROW)
 
         world.model(0, 0.25)
@@ -134,7 +133,7 @@ def test_stream_and_grpc_answer_alike(world: World) -> None:
     world.rows(*ids)
     run(loop)
     with fronted(world) as front:
-        found = front.client.predict_many([ROW] * 30, ids=ids)
+        found = front.client.predict([ROW] * 30, id=ids)
         until(lambda: len(logged(world)) == 60)
     by_stream = {each.id: each.version for each in logged(world) if each.origin is Origin.STREAM}
     assert {each.id: each.version for each in found} == by_stream
@@ -281,7 +280,10 @@ def test_without_a_broker_it_waits_and_says_so_over_grpc() -> None:
             live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
             assert live(b"", timeout=30, wait_for_ready=True)
         assert not health.serving(listen)
-        with Client(listen, pipeline="trips") as client, pytest.raises(Fault, match="has just started"):
+        with (
+            Client(listen, pipeline="trips", retry=ONCE) as client,
+            pytest.raises(PenstockError, match="has just started"),
+        ):
             client.predict(ROW)
     finally:
         process.terminate()

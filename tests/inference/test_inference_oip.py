@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.client.messages import request_of
+from penstock.client.rows import table
 from penstock.contracts import oip_pb2
-from penstock.inference.client import request_of
 from penstock.inference.domain import STARTING, Directory, Waiting
 from penstock.inference.faults import Fault
 from penstock.inference.oip import Chance, infer
@@ -236,7 +237,7 @@ def test_a_row_asked_for_is_the_row_the_stream_would_have_seen(
     times = times[: len(rows)]
     streamed = vectorise(PIPELINE.features, rows, np.array(times, dtype=np.int64))
     try:
-        body = request_of("trips", rows, event_times=times).SerializeToString()
+        body = request_of("trips", table(rows), id="x", event_time=times).SerializeToString()
     except ValueError:
         assert all(value is None for row in rows for value in row.values())
         return

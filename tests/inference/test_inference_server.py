@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import grpc  # type: ignore[import-untyped]  # it ships no types
@@ -28,12 +27,10 @@ from hypothesis import strategies as st
 
 from penstock.contracts import oip_pb2 as oip
 from penstock.inference import health, servicer
-from penstock.inference.client import Client, Row, request_of
 from penstock.inference.domain import Directory, Waiting
-from penstock.inference.faults import Fault
 from penstock.inference.servicer import MESSAGE_LIMIT, SERVICE, Server, answers
 from penstock.runtime.telemetry import off
-from tests.inference.asking import NOON, PIPELINE, Breaks, packed, response, scores_of, serving
+from tests.inference.asking import Breaks, packed, response, scores_of, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -203,7 +200,7 @@ def test_a_bug_is_internal_and_the_server_stays(server: Running, monkeypatch: py
         raise ZeroDivisionError("secret")
 
     with monkeypatch.context() as patched:
-        patched.setattr(servicer, "read", broken)
+        patched.setattr(servicer, "infer", broken)
         error = server.refused(packed(ROW))
     assert error.code().name == "INTERNAL"
     assert error.details() == "this is a bug in Penstock, and in its log: ZeroDivisionError"
@@ -493,77 +490,3 @@ def test_a_swap_under_load_drops_no_call_and_mixes_no_two_versions() -> None:
         total = sum((future.result(30) for future in asking), Counter[int]())
     assert set(total) == {1, 2, 3, 4}
     assert {code for _, code, _ in up.heard.calls} == {"OK"}
-
-
-def client(up: Running, pipeline: str = "trips") -> Client:
-    return Client(up.address, pipeline=pipeline, seconds=20)
-
-
-def test_the_client_knows_what_to_ask_with(server: Running) -> None:
-    with client(server) as asking:
-        inputs = asking.inputs()
-        assert inputs.features == asking.features()
-    assert (inputs.id, inputs.event_time, inputs.timestamps) == ("id", "t", frozenset({"planned"}))
-
-
-def test_the_client_asks_for_one_row(server: Running) -> None:
-    with client(server) as asking:
-        features: Row = {
-            "distance": 12.5,
-            "line": "green",
-            "rush": True,
-            "planned": datetime(2013, 1, 1, 5, tzinfo=UTC),
-        }
-        prediction = asking.predict(features, id="trip-9", event_time=NOON)
-    assert prediction.id == "trip-9"
-    assert prediction.scores == (12.5 + 2 + 1 + 12 + 5,)
-    assert (prediction.version, prediction.role, prediction.epoch) == (1, "champion", 7)
-
-
-def test_the_client_asks_for_many_rows_some_values_missing(server: Running) -> None:
-    rows: list[Row] = [
-        {"distance": 1, "line": "red", "rush": None},
-        {"distance": None, "line": None, "rush": True},
-        {"rush": False},
-    ]
-    with client(server) as asking:
-        found = asking.predict_many(
-            rows, ids=["a", "b", "c"], event_times=[NOON, 0, datetime(2013, 1, 1, 1, tzinfo=UTC)]
-        )
-    assert [(each.id, each.scores) for each in found] == [("a", (14.0,)), ("b", (1.0,)), ("c", (1.0,))]
-    until(lambda: server.logged[-1][0].asked.ids == ("a", "b", "c"))
-    matrix = server.logged[-1][0].asked.vectors.matrix
-    assert np.isnan(matrix[:, :3]).tolist() == [
-        [False, False, True],
-        [True, True, False],
-        [True, True, False],
-    ]
-
-
-def test_the_client_is_told_what_to_mend(server: Running) -> None:
-    with client(server) as asking, pytest.raises(Fault) as caught:
-        asking.predict({"distance": "far"})
-    assert caught.value.code == "INVALID_ARGUMENT"
-    assert [each.field for each in caught.value.violations] == ["distance"]
-    with client(server, "new") as asking, pytest.raises(Fault, match="version 0 is not there yet"):
-        asking.predict({"distance": 1})
-
-
-def test_the_client_knows_the_features(server: Running) -> None:
-    with client(server) as asking:
-        assert tuple(asking.features()) == PIPELINE.feature_names
-
-
-def test_the_client_refuses_what_it_cannot_send() -> None:
-    with pytest.raises(TypeError, match="values of types bool, str"):
-        request_of("trips", [{"line": "red"}, {"line": True}])
-    with pytest.raises(ValueError, match="at least one feature"):
-        request_of("trips", [{"line": None}])
-
-
-def test_a_server_that_is_not_there_is_unavailable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with Client(f"127.0.0.1:{port}", pipeline="trips") as asking, pytest.raises(Fault) as caught:
-        asking.predict({"distance": 1})
-    assert caught.value.code == "UNAVAILABLE"

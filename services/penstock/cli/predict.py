@@ -2,11 +2,12 @@
 
     penstock predict flights carrier=UA origin=EWR distance=1400
     penstock predict flights --file departures.jsonl -o json
+    penstock predict flights carrier=UA distance=1400 --explain
 
 A value is what the model says of its feature: a number, true or false, or a category's word (pclass=3 is the
 word 3). What is left out, or empty, is missing. A file may be the events' own: the pipeline's id and time
 fields are taken as id and event time, and fields that it does not name are ignored. The answer names the id
-under which the label is to be sent.
+under which the label is to be sent. With --explain it says what each feature added to the score, too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from penstock.cli import cells
+from penstock.cli import cells, why_scores
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.output import emit
 from penstock.cli.recordfile import read
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from penstock.cli.cells import Reader
-    from penstock.inference.client import Client, Inputs, Prediction, Row
+    from penstock.client import Client, Inputs, Prediction, Row
 
 DEFAULT: Final = "127.0.0.1:8001"
 ROWS: Final = 64
@@ -45,6 +46,8 @@ ENDINGS: Final = {
     "UNAVAILABLE": Exit.UNREACHABLE,
     "DEADLINE_EXCEEDED": Exit.TIMEOUT,
 }
+ATTEMPTS: Final = 3
+"""Whoever sits before it sees that it failed, and asks again."""
 _READERS: Final[Mapping[str, Reader]] = {"BYTES": cells.text, "BOOL": cells.boolean, "FP32": cells.number}
 
 
@@ -68,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--version", type=int, help="ask this version, whatever the route says")
     parser.add_argument(
+        "--explain", action="store_true", help="say what each feature added to the score, too"
+    )
+    parser.add_argument(
         "--address",
         metavar="HOST:PORT",
         help=f"of inference; else PENSTOCK_GRPC, else what `penstock up` runs here, else {DEFAULT}",
@@ -75,8 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from penstock.inference.client import Client  # noqa: PLC0415 - `apply` shares this module's reading
-    from penstock.inference.faults import Fault  # noqa: PLC0415
+    from penstock.client import Client, PenstockError, Retry  # noqa: PLC0415 - `apply` shares this module's reading
 
     if bool(args.features) == bool(args.file):
         raise Failure("give either NAME=VALUE pairs or --file", Exit.USAGE)
@@ -85,24 +90,27 @@ def run(args: argparse.Namespace) -> int:
     pairs = dict(map(pair, args.features))
     address = grpc_address(args.address)
     try:
-        with Client(address, pipeline=args.pipeline) as client:
+        with Client(address, pipeline=args.pipeline, retry=Retry(attempts=ATTEMPTS)) as client:
             if args.file:
-                found = _ask_for_file(client, args.file, args.version)
+                found = _ask_for_file(client, args.file, args.version, explain=args.explain)
             else:
                 row = _of_pairs(client.inputs(), pairs)
-                found = [
-                    client.predict(
-                        row.features,
-                        id=args.id or row.id,
-                        event_time=row.time if args.event_time is None else _time(args.event_time),
-                        version=args.version,
-                    )
-                ]
-    except Fault as fault:
-        raise Failure(f"{address}: {fault}", ENDINGS.get(fault.code, Exit.FAILED)) from fault
+                prediction = client.predict(
+                    row.features,
+                    id=args.id or row.id,
+                    event_time=row.time if args.event_time is None else _time(args.event_time),
+                    version=args.version,
+                    explain=args.explain,
+                )
+                found = [(row, prediction)]
+    except PenstockError as error:
+        raise Failure(f"{address}: {error.message}", ENDINGS.get(error.code, Exit.FAILED)) from error
     except (TypeError, ValueError) as error:  # a column of two kinds, a row without any value
         raise Failure(str(error), Exit.INVALID) from error
-    emit([shown(prediction) for prediction in found], args.output)
+    emit([shown(prediction, args.output) for _, prediction in found], args.output)
+    if args.explain and args.output != "json":
+        for row, prediction in found:
+            print(f"\n{why_scores.told(row.features, prediction)}")
     return Exit.OK
 
 
@@ -143,7 +151,7 @@ def asked(inputs: Inputs, event: Mapping[str, Any]) -> Asked:
         if event.get(name) is not None:
             features[name] = _checked(name, kind, event[name])
     return Asked(
-        "" if event.get(inputs.id) in (None, "") else read_id(event, inputs.id),
+        "" if event.get(inputs.id) in (None, "") else read_id(event[inputs.id], inputs.id),
         None if at is None else event_time_ms(at, field=inputs.event_time),
         features,
     )
@@ -173,19 +181,22 @@ def _of_pairs(inputs: Inputs, pairs: Mapping[str, str]) -> Asked:
     )
 
 
-def _ask_for_file(client: Client, file: Path, version: int | None) -> list[Prediction]:
+def _ask_for_file(
+    client: Client, file: Path, version: int | None, *, explain: bool
+) -> list[tuple[Asked, Prediction]]:
     inputs = client.inputs()
     rows = _rows(inputs, file)
-    found: list[Prediction] = []
+    found: list[tuple[Asked, Prediction]] = []
     while batch := list(islice(rows, ROWS)):
         # Where only some have an id or a time, the others get what the server would give them.
         ids = [row.id or uuid.uuid4().hex for row in batch] if any(row.id for row in batch) else None
         now = time.time_ns() // 1_000_000
         timed = any(row.time is not None for row in batch)
         times = [now if row.time is None else row.time for row in batch] if timed else None
-        found += client.predict_many(
-            [row.features for row in batch], ids=ids, event_times=times, version=version
+        predictions = client.predict(
+            [row.features for row in batch], id=ids, event_time=times, version=version, explain=explain
         )
+        found += zip(batch, predictions, strict=True)
     return found
 
 
@@ -197,15 +208,18 @@ def _rows(inputs: Inputs, file: Path) -> Iterator[Asked]:
             raise Invalid(f"{file}: record {number}: {why}", field=why.field) from why
 
 
-def shown(prediction: Prediction) -> dict[str, object]:
+def shown(prediction: Prediction, form: str) -> dict[str, object]:
     """A line of the answer."""
-    return {
+    line: dict[str, object] = {
         "id": prediction.id,
         "scores": [round(score, 6) for score in prediction.scores],
         "version": prediction.version,
         "role": prediction.role,
         "epoch": prediction.epoch,
     }
+    if prediction.explanations and form == "json":
+        line["explanations"] = [why_scores.plain(each) for each in prediction.explanations]
+    return line
 
 
 def _time(text: str) -> int:

@@ -6,8 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from penstock.cli.demo.pace import Stopped
-from penstock.inference.client import Client
-from penstock.inference.faults import Fault
+from penstock.client import ONCE, Client, PenstockError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -68,7 +67,7 @@ class Asker:
         """Ask until told to stop.
 
         Raises:
-            Fault: inference refuses what it should answer.
+            PenstockError: inference refuses what it should answer.
             Stopped: abandoned while it waited for an answer.
         """
         try:
@@ -99,16 +98,14 @@ class Asker:
         while True:
             try:
                 self._client.predict(features, id=name, event_time=flight.due)
-            except Fault as fault:
-                if fault.code not in RETRIED:
+            except PenstockError as error:
+                if error.code not in RETRIED:
                     raise
-                # A new channel, since an old one waits longer and longer before it tries to connect.
-                self._client.close()
-                self._client = self._connect()
                 if self._abandoned.wait(AGAIN_SECONDS):
-                    raise Stopped from fault
+                    raise Stopped from error
             else:
                 return
 
     def _connect(self) -> Client:
-        return Client(self._address, pipeline=self._pipeline)
+        # It asks again by itself, for as long as it takes, unless it is told to stop.
+        return Client(self._address, pipeline=self._pipeline, retry=ONCE)
