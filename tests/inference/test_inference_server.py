@@ -200,7 +200,7 @@ def test_a_bug_is_internal_and_the_server_stays(server: Running, monkeypatch: py
         raise ZeroDivisionError("secret")
 
     with monkeypatch.context() as patched:
-        patched.setattr(servicer, "infer", broken)
+        patched.setattr(servicer, "read", broken)
         error = server.refused(packed(ROW))
     assert error.code().name == "INTERNAL"
     assert error.details() == "this is a bug in Penstock, and in its log: ZeroDivisionError"
