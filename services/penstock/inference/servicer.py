@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -51,8 +50,6 @@ if TYPE_CHECKING:
 SERVICE: Final = "inference.GRPCInferenceService"
 MESSAGE_LIMIT: Final = 4 * 2**20
 """Bytes of a request or a response: 60,000 rows of 17 features."""
-EXPLAINS: Final = re.compile(rb"explain|attributions")
-"""What a request for an explanation has in it, and few others: those are scored in a thread, as it is."""
 BIG: Final = 64 * 2**10
 """Bytes of a request from which on it is scored in a thread: a small one costs less than the hand-over."""
 DRAIN_SECONDS: Final = 10.0
@@ -178,17 +175,17 @@ class Server:
         """The answer; what is logged of it; and the scores to log once slow shadows have given theirs."""
         chance = Chance(now=time.time_ns() // 1_000_000, new_id=_new_id)
         # What is big, or is to be explained, would hold up every other call.
-        heavy = len(request) >= BIG or EXPLAINS.search(request) is not None
+        heavy = len(request) >= BIG
         if heavy:
             asked = await asyncio.to_thread(read, self._directory(), request, chance, passed.pin)
-            if not asked.serving.slow:
-                return *(await asyncio.to_thread(answer, asked)), None
-            said = await self._slowly.score(asked, passed.remaining)
-            return *(await asyncio.to_thread(finish, asked, said.scored)), said.whole
-        asked = read(self._directory(), request, chance, passed.pin)
+        else:
+            asked = read(self._directory(), request, chance, passed.pin)
+        heavy = heavy or asked.explain
         if not asked.serving.slow:
-            return *answer(asked), None
+            return *(await asyncio.to_thread(answer, asked) if heavy else answer(asked)), None
         said = await self._slowly.score(asked, passed.remaining)
+        if heavy:
+            return *(await asyncio.to_thread(finish, asked, said.scored)), said.whole
         return *finish(asked, said.scored), said.whole
 
     async def _stream(self, _: Any, context: Any) -> None:
