@@ -16,6 +16,7 @@ from penstock.kernel.errors import Invalid
 from penstock.kernel.hashing import partition_of
 from penstock.runtime.broker import Aborted, Gap, Message, Polled, Position, Topic, TopicPartition
 from penstock.runtime.errors import Fenced
+from penstock.runtime.records import Alike, column, ends, pick
 from tests.runtime.worlds import (
     KafkaWorld,
     MemoryWorld,
@@ -196,6 +197,52 @@ def test_order_is_kept_however_many_are_sent_and_whatever_goes_with_them(world: 
     assert [(record.value, record.headers) for record in records] == [(m.value, m.headers) for m in sent]
     assert (gone.key, gone.value, last.key, last.value) == (b"key", None, None, b"last")
     producer.close()
+
+
+def test_messages_that_are_alike_are_sent_as_any(world: World) -> None:
+    topic, split = world.topic("alike"), world.topic("split", 3)
+    keys, rows = [b"k%d" % number for number in range(1500)], [b"v%d" % number for number in range(1500)]
+    producer = world.broker.transactional(topic)
+
+    producer.begin()
+    producer.send(Alike(topic, keys, rows))
+    producer.send(Alike(topic, [None, b"gone"], [b"", None]))
+    producer.send(Alike(split, keys[:9], rows[:9], 2))
+    producer.send(Alike(topic, [], []))
+    producer.commit()
+
+    *records, empty, gone = contents(world, topic)
+    assert [(record.key, record.value) for record in records] == list(zip(keys, rows, strict=True))
+    assert (empty.key, empty.value, gone.key, gone.value) == (None, b"", b"gone", None)
+    assert [(record.partition, record.value) for record in contents(world, split, 3)] == [
+        (2, row) for row in rows[:9]
+    ]
+    producer.close()
+
+
+def test_a_poll_can_be_looked_at_by_parts(world: World) -> None:
+    topic = world.topic("parts", 2)
+    headers = (("traceparent", b"00-1"),)
+    write(world, *(Message(topic, b"%d" % at, b"k", headers if at % 3 else (), at % 2) for at in range(7)))
+    reader = world.broker.reader({TopicPartition(topic, each): 0 for each in range(2)})
+    polls = until(lambda: reader.poll(1000, 0.1), lambda polled: len(polled.ended) == 2, "the end")
+
+    for polled in polls:
+        records = polled.records
+        assert column(records, "offset") == [record.offset for record in records]
+        assert ends(records) == {
+            TopicPartition(record.topic, record.partition): record.offset + 1 for record in records
+        }
+        places = list(range(0, len(records), 2))
+        picked = pick(records, places)
+        assert column(picked, "value") == [records[place].value for place in places]
+        assert column(picked, "headers") == [records[place].headers for place in places]
+        assert list(pick(records, list(range(len(records))))) == list(records)
+        assert [*records[1:]] == [*records][1:]
+    assert sorted(value for polled in polls for value in column(polled.records, "value")) == [
+        b"%d" % at for at in range(7)
+    ]
+    reader.close()
 
 
 # -- transactions

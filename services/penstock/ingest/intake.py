@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from itertools import groupby, repeat
-from operator import attrgetter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from penstock.contracts.records import FeatureRow, RecordsTaken, RuleCount
@@ -38,18 +35,22 @@ from penstock.runtime.columnar import write_rows
 from penstock.runtime.deadletter import Refused
 from penstock.runtime.errors import NotYet
 from penstock.runtime.loop import Staged
+from penstock.runtime.records import Alike, column, pick
 from penstock.runtime.settings import WrongSetting
 from penstock.runtime.task import CatalogTask
-from penstock.runtime.wire import Columns, Registries, Wire
+from penstock.runtime.wire import Registries, Wire
 
 _PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds that a topic rests while something its records need is still on its way: longer each time."""
 
 
-# What runs for each record goes by functions that are written in C.
-_TOPIC: Final[Callable[[Record], str]] = attrgetter("topic")
-_TIMESTAMP: Final[Callable[[Record], int]] = attrgetter("timestamp")
-_MESSAGE: Final[Callable[[Iterable[object]], Message]] = partial(tuple.__new__, Message)
+@dataclass(slots=True)
+class _Outputs:
+    """What a batch becomes."""
+
+    rows: list[Alike] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,7 @@ class IntakeTask(CatalogTask):
     """
 
     name = "intake"
+    limit = 10_000  # at a hundred thousand rows a second a commit each tenth of one
 
     def __init__(
         self,
@@ -131,38 +133,36 @@ class IntakeTask(CatalogTask):
         return self.names.dead_letters("ingest", self._sources[topic][0].pipeline.name)
 
     def process(self, polled: Polled) -> Staged:
-        messages: list[Message] = []
-        refused: list[Refused] = []
-        by_topic: defaultdict[str, list[Record]] = defaultdict(list)
-        for topic, run in groupby(polled.records, _TOPIC):
-            by_topic[topic] += run
-        for topic, records in by_topic.items():
+        out = _Outputs()
+        places: defaultdict[str, list[int]] = defaultdict(list)
+        for place, topic in enumerate(column(polled.records, "topic")):
+            places[topic].append(place)
+        for topic, there in places.items():
+            records = pick(polled.records, there)
             try:
                 for source in self._sources.get(topic, ()):
                     take = self._events if source.events else self._labels
-                    take(source, records, messages, refused)
+                    take(source, records, out)
             except NotYet:
                 times = self._resting.get(topic, (0, 0.0))[0]
                 pause = _PAUSES[min(times, len(_PAUSES) - 1)]
                 self._resting[topic] = times + 1, self._clock() + pause
                 raise
             self._resting.pop(topic, None)
-        return Staged(messages=messages, refused=refused)
+        return Staged(messages=out.messages, rows=out.rows, refused=out.refused)
 
-    def _events(
-        self, source: _Source, records: list[Record], messages: list[Message], refused: list[Refused]
-    ) -> None:
+    def _events(self, source: _Source, records: Sequence[Record], out: _Outputs) -> None:
         pipeline, columns = source.pipeline, source.wire.read(records)
-        taken = _taken(records, columns)
+        taken = pick(records, columns.places)
         intake = take_events(
             pipeline,
             columns.values,
-            list(map(_TIMESTAMP, taken)),
+            column(taken, "timestamp"),
             key=self._key,
             repeats=self._repeats[pipeline.name],
         )
-        self._refuse(source, records, columns.refused, "decode", refused)
-        self._refuse(source, taken, intake.refused, "validate", refused)
+        self._refuse(source, records, columns.refused, "decode", out)
+        self._refuse(source, taken, intake.refused, "validate", out)
         topic = self.names.of("features", pipeline.name)
         payloads = write_rows(
             source.rows,
@@ -172,9 +172,8 @@ class IntakeTask(CatalogTask):
             flags=intake.flags,
             matrix=intake.matrix,
         )
-        keys = [name.encode() for name in intake.ids]
-        messages += map(_MESSAGE, zip(repeat(topic), payloads, keys, repeat(()), repeat(None), strict=False))
-        messages.append(
+        out.rows.append(Alike(topic, [name.encode() for name in intake.ids], payloads))
+        out.messages.append(
             self._told(
                 source,
                 records,
@@ -184,18 +183,17 @@ class IntakeTask(CatalogTask):
             )
         )
 
-    def _labels(
-        self, source: _Source, records: list[Record], messages: list[Message], refused: list[Refused]
-    ) -> None:
+    def _labels(self, source: _Source, records: Sequence[Record], out: _Outputs) -> None:
         pipeline, columns = source.pipeline, source.wire.read(records)
-        taken = _taken(records, columns)
-        intake = take_labels(pipeline, columns.values, list(map(_TIMESTAMP, taken)), key=self._key)
-        self._refuse(source, records, columns.refused, "decode", refused)
-        self._refuse(source, taken, intake.refused, "validate", refused)
+        taken = pick(records, columns.places)
+        intake = take_labels(pipeline, columns.values, column(taken, "timestamp"), key=self._key)
+        self._refuse(source, records, columns.refused, "decode", out)
+        self._refuse(source, taken, intake.refused, "validate", out)
         topic = self.names.of("labels", pipeline.name)
-        messages += [Message(topic, self.codec.encode(label), label.id.encode()) for label in intake.labels]
+        keys = [label.id.encode() for label in intake.labels]
+        out.rows.append(Alike(topic, keys, list(map(self.codec.encode, intake.labels))))
         rules = rule_counts(refusals(columns.refused.values()), intake.rules)
-        messages.append(self._told(source, records, taken=len(intake.labels), duplicates=0, rules=rules))
+        out.messages.append(self._told(source, records, taken=len(intake.labels), duplicates=0, rules=rules))
 
     def _refuse(
         self,
@@ -203,11 +201,11 @@ class IntakeTask(CatalogTask):
         records: Sequence[Record],
         found: Mapping[int, Invalid],
         stage: str,
-        refused: list[Refused],
+        out: _Outputs,
     ) -> None:
         """Add what cannot be processed to the dead letters."""
         marks = self._marks[source.topic]
-        refused += [
+        out.refused += [
             Refused(records[place], veiled(marks, why), stage, bool(marks)) for place, why in found.items()
         ]
 
@@ -277,10 +275,3 @@ class IntakeTask(CatalogTask):
             for topic, readers in sources.items()
         }
         return dict(sources)
-
-
-def _taken(records: list[Record], columns: Columns) -> list[Record]:
-    """Those that could be read."""
-    if len(columns.places) == len(records):
-        return records
-    return [records[place] for place in columns.places]

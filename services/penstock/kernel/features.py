@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,12 +119,12 @@ def _faultless_numbers(
         if isinstance(feature.kind, Number)
         and feature.kind.values is None
         and isinstance(values := columns.get(feature.field), np.ndarray)
-        and values.dtype == np.float64
+        and _is_real(values)
     ]
     if not found:
         return frozenset()
     places = np.array([index for index, _, _ in found])
-    exact = np.stack([values for _, _, values in found], axis=1)
+    exact = _side_by_side([values for _, _, values in found])
     with np.errstate(over="ignore"):
         single = exact.astype(np.float32)
     least, most = (
@@ -139,6 +140,27 @@ def _faultless_numbers(
         faulty |= demanded & np.isnan(single).any(axis=0)
     matrix[:, places[~faulty]] = single[:, ~faulty]
     return frozenset(places[~faulty].tolist())
+
+
+def _is_real(values: NDArray[np.generic]) -> TypeGuard[NDArray[np.float64]]:
+    return values.dtype == np.float64
+
+
+def _side_by_side(columns: Sequence[NDArray[np.float64]]) -> FloatArray:
+    """Columns as a matrix: as it lies there, where they are its columns already, in their order."""
+    first = columns[0]
+    stride, width = first.strides[0], first.itemsize
+    start = first.__array_interface__["data"][0]
+    for place, each in enumerate(columns):
+        lies = each.__array_interface__["data"][0]
+        if each.base is None or each.base is not first.base or each.strides[0] != stride:
+            break
+        if lies != start + place * width:
+            break
+    else:
+        shape = (len(first), len(columns))
+        return np.lib.stride_tricks.as_strided(first, shape, (stride, width), writeable=False)
+    return np.stack(columns, axis=1)
 
 
 def _at_event_time(feature: Feature) -> bool:

@@ -21,7 +21,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Final, Protocol
 
 from penstock.runtime import deadletter, logs, names
@@ -30,6 +29,7 @@ from penstock.runtime.codec import Codec
 from penstock.runtime.deadletter import Fuse, Refused
 from penstock.runtime.errors import NotYet
 from penstock.runtime.lag import Lag
+from penstock.runtime.records import Alike, column, ends
 from penstock.runtime.telemetry import Telemetry
 
 WAIT: Final = 0.05
@@ -38,21 +38,19 @@ PATIENCE: Final = 0.2
 """Seconds between two tries of what could not be processed yet; each begins with step 0."""
 
 
-# Parts of a record, taken by C: what runs for each record costs.
-_TOPIC, _OFFSET, _WHERE = itemgetter(0), itemgetter(2), itemgetter(0, 1)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
     """What a batch becomes, before it is written.
 
     Args:
         messages: outputs, in order.
+        rows: outputs of which there may be very many; they go before the others.
         refused: records for the dead letters.
         metadata: what to remember beside the committed offset, by partition; others keep what they have.
     """
 
     messages: Sequence[Message] = ()
+    rows: Sequence[Alike] = ()
     refused: Sequence[Refused] = ()
     metadata: Mapping[TopicPartition, str] = field(default_factory=dict)
 
@@ -196,7 +194,7 @@ class Loop:
         self._telemetry.polled(polled.records, seconds, group=self.group)
         self._lag.look(self._positions)
         # A partition that came to its end is news even without a record; one that is still there is not.
-        moved = _next_offsets(polled)
+        moved = ends(polled.records)
         before, self._ended = self._ended, (self._ended - moved.keys()) | polled.ended
         polled = polled._replace(ended=self._ended)
         if not (polled.records or self._ended - before or polled.gaps or self.task.due()):
@@ -216,6 +214,9 @@ class Loop:
             self._conditions.ended("not_yet")
             self._burn(polled, staged)
             messages = [*staged.messages, *self._letters(polled, staged)]
+            batches: list[Sequence[Message]] = [*staged.rows, messages]
+            if self._telemetry.on:  # which gives each message a header of its own
+                batches = [[message for batch in batches for message in batch]]
             moved = {**moved, **{gap.partition: gap.end for gap in polled.gaps}}
             touched = moved.keys() | staged.metadata.keys()
             for where in touched:
@@ -223,24 +224,25 @@ class Loop:
                 self._positions[where] = Position(
                     moved.get(where, offset), staged.metadata.get(where, metadata)
                 )
-            if not (touched or messages):
+            if not (touched or any(batches)):
                 return False
             # Offsets ride along even where none moved: by them the broker sees whose partitions these are,
             # and what has lost them meanwhile writes nothing.
-            self._write(polled, messages, touched or self._positions.keys())
+            self._write(polled, batches, touched or self._positions.keys())
         self.task.committed(self._positions)  # 6.
         if polled.gaps:
             self._consumer.start({gap.partition: gap.end for gap in polled.gaps})
         return True
 
     def _write(
-        self, polled: Polled, messages: Sequence[Message], touched: AbstractSet[TopicPartition]
+        self, polled: Polled, batches: Sequence[Sequence[Message]], touched: AbstractSet[TopicPartition]
     ) -> None:
         producer = self._producer
         producer.begin()  # 2.
         try:
-            with self._telemetry.sending(messages) as traced:
-                producer.send(traced)  # 3.
+            for batch in filter(None, batches):
+                with self._telemetry.sending(batch) as traced:
+                    producer.send(traced)  # 3.
             with self._telemetry.committing(polled.records, group=self.group):
                 producer.send_offsets(  # 4.
                     self._consumer, {where: self._positions[where] for where in sorted(touched)}
@@ -300,16 +302,10 @@ class Loop:
         """Before anything is written: what blew the fuse is still in the input when its cause is mended."""
         if self._fuse is None:
             return
-        seen = Counter(map(_TOPIC, polled.records))
+        seen = Counter(column(polled.records, "topic"))
         refused = Counter(each.record.topic for each in staged.refused)
         for topic, count in seen.items():
             self._fuse.burn(topic, seen=count, refused=refused[topic])
-
-
-def _next_offsets(polled: Polled) -> dict[TopicPartition, int]:
-    """Where each partition that brought a record goes on."""
-    last = dict(zip(map(_WHERE, polled.records), map(_OFFSET, polled.records), strict=True))
-    return {TopicPartition(*where): offset + 1 for where, offset in last.items()}
 
 
 def _described(where: TopicPartition) -> dict[str, object]:

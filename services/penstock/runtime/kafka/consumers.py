@@ -8,22 +8,18 @@ fail (librdkafka issues 2190, 3959). Re-assigning drops what was fetched ahead; 
 from __future__ import annotations
 
 import time
-from functools import partial
-from itertools import repeat
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
 from penstock.runtime.broker import Gap, Polled, Position, Record, TopicPartition
 from penstock.runtime.errors import Fenced, Unavailable
+from penstock.runtime.kafka.batch import Messages, ends_of
 from penstock.runtime.kafka.clients import ANSWER_SECONDS, REFUSALS, Contact, log, raise_verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from penstock.runtime.broker import Headers
+    from collections.abc import Iterable, Mapping, Sequence
 
 GATHER_SECONDS = 0.05
 """How long one call waits for a full batch; also how soon a rebalance is reported."""
@@ -85,36 +81,37 @@ class _Fetcher:
         self.paused -= paused
         self._told = self._told and not paused
 
-    def fetch(self, limit: int, seconds: float, gather: float = 0.0) -> tuple[list[Record], list[Gap]]:
+    def fetch(self, limit: int, seconds: float, gather: float = 0.0) -> tuple[Sequence[Record], list[Gap]]:
         """What came, in order; positions and ends are kept."""
         self._tell()
-        records: list[Record] = []
-        gaps: list[Gap] = []
         messages = self._consume(limit, seconds, gather)
+        errors = [place for place, error in enumerate(map(ck.Message.error, messages)) if error is not None]
+        records: list[Any] = []
+        ends: dict[TopicPartition, int] = {}
+        gaps: list[Gap] = []
         begin = 0
         # Among the records stand messages that are none: an end reached, an error.
-        for place in _errors(messages):
-            records += self._take(messages[begin:place])
+        for place in errors:
+            records += self._take(messages[begin:place], ends)
             message = messages[place]
             partition = TopicPartition(message.topic() or "", message.partition() or 0)
             gaps += self._notice(partition, message.offset() or 0, message.error())
             begin = place + 1
-        records += self._take(messages[begin:])
+        records += self._take(messages[begin:], ends)
         self.contact.check(self.client)
-        return records, gaps
+        return Messages(records, ends) if records else [], gaps
 
-    def _take(self, messages: Sequence[Any]) -> list[Record]:
-        """The records to deliver; positions move past them."""
-        if not messages:
-            return []
-        records, ends = _records(messages)
-        if not ends.keys() <= self.positions.keys():
+    def _take(self, messages: list[Any], ends: dict[TopicPartition, int]) -> list[Any]:
+        """Those to deliver; positions, and `ends`, move past them."""
+        reached = ends_of(messages)
+        if not reached.keys() <= self.positions.keys():
             # A partition that was taken away in this very call is no longer ours to deliver.
-            ends = {where: end for where, end in ends.items() if where in self.positions}
-            records = [record for record in records if record[:2] in ends]
-        self.positions.update(ends)
-        self.ended.difference_update(ends)
-        return records
+            reached = {where: end for where, end in reached.items() if where in self.positions}
+            messages = [each for each in messages if (each.topic(), each.partition()) in reached]
+        self.positions.update(reached)
+        self.ended.difference_update(reached)
+        ends.update(reached)
+        return messages
 
     def close(self) -> None:
         self.client.close()
@@ -293,35 +290,3 @@ class KafkaReader:
 
     def close(self) -> None:
         self._fetcher.close()
-
-
-# What runs for each record that any service reads goes by columns, and by functions that are written in C.
-
-_MAKE: Final[Callable[[Any], Record]] = partial(tuple.__new__, Record)
-_PLACE: Final[tuple[Callable[[Any], Any], ...]] = (
-    ck.Message.topic,
-    ck.Message.partition,
-    ck.Message.offset,
-)
-
-
-def _errors(messages: Sequence[Any]) -> list[int]:
-    """Places of those that are no records."""
-    return [place for place, error in enumerate(map(ck.Message.error, messages)) if error is not None]
-
-
-def _records(messages: Sequence[Any]) -> tuple[list[Record], dict[TopicPartition, int]]:
-    """Messages as records, and where each of their partitions goes on."""
-    topics, partitions, offsets = (list(map(part, messages)) for part in _PLACE)
-    stamps = map(itemgetter(1), map(ck.Message.timestamp, messages))
-    keys, values = map(ck.Message.key, messages), map(ck.Message.value, messages)
-    raw: list[Any] = list(map(ck.Message.headers, messages))
-    headers = map(_headers, raw) if any(raw) else repeat((), len(raw))
-    columns = zip(topics, partitions, offsets, stamps, keys, values, headers, strict=True)
-    last = dict(zip(zip(topics, partitions, strict=True), offsets, strict=True))  # of one key the last wins
-    ends = {TopicPartition(*where): offset + 1 for where, offset in last.items()}
-    return list(map(_MAKE, columns)), ends
-
-
-def _headers(headers: Any) -> Headers:
-    return tuple([(name, value or b"") for name, value in headers]) if headers else ()

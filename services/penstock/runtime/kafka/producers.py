@@ -32,6 +32,7 @@ from penstock.runtime.kafka.clients import (
 )
 from penstock.runtime.kafka.consumers import KafkaConsumer
 from penstock.runtime.kafka.watchdog import Watchdog
+from penstock.runtime.records import Alike
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -128,12 +129,16 @@ class KafkaTransactionalProducer:
         self._begun = time.monotonic()
 
     def send(self, messages: Iterable[Message]) -> None:
-        for (topic, headers, partition), run in groupby(messages, _ALIKE):
-            alike = list(run)
-            if headers or len(alike) < FEW:
-                self._send_each(alike)  # librdkafka takes many at once, but not their headers
-            else:
-                self._send_many(topic, partition, alike)
+        if isinstance(messages, Alike):
+            self._send_alike(messages)
+        else:
+            for (topic, headers, partition), run in groupby(messages, _ALIKE):
+                some = list(run)
+                if headers or len(some) < FEW:
+                    self._send_each(some)  # librdkafka takes many at once, but not their headers
+                else:
+                    keys, values = [each.key for each in some], [each.value for each in some]
+                    self._send_alike(Alike(topic, keys, values, partition))
         self._serve(0)
 
     def _send_each(self, messages: Iterable[Message]) -> None:
@@ -149,11 +154,13 @@ class KafkaTransactionalProducer:
                 except KafkaException as exception:
                     self._judge("writing", exception)
 
-    def _send_many(self, topic: str, partition: int | None, messages: Sequence[Message]) -> None:
-        """Messages that are alike but for key and value: two thirds of the time that one by one takes."""
-        where = ANY_PARTITION if partition is None else partition
-        for start in range(0, len(messages), MANY):
-            many = [{"value": value, "key": key} for _, value, key, _, _ in messages[start : start + MANY]]
+    def _send_alike(self, messages: Alike) -> None:
+        """Many at once: two thirds of the time that one by one takes."""
+        topic, keys, values = messages.topic, messages.keys, messages.values
+        where = ANY_PARTITION if messages.partition is None else messages.partition
+        for start in range(0, len(keys), MANY):
+            pairs = zip(keys[start : start + MANY], values[start : start + MANY], strict=True)
+            many = [{"key": key, "value": value} for key, value in pairs]
             # Of what does not fit into the buffer librdkafka leaves out some and takes others: out of order.
             while len(self._client) + len(many) > BUFFER:
                 self._serve(0.1)

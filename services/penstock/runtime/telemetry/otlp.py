@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NoOpTracer, SpanKind, Status, StatusCode, use_span
 
 from penstock.runtime import names
+from penstock.runtime.records import column
 from penstock.runtime.telemetry import exporters, traceparents
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Exported:
     def polled(self, records: Sequence[Record], seconds: float, *, group: str) -> None:
         if not records:
             return
-        topics = Multiset(record.topic for record in records)
+        topics = Multiset(column(records, "topic"))
         for topic, number in topics.items():
             self.count(names.CONSUMED, number, operation="poll", topic=topic, group=group)
         wire = _operation("poll", topics, group)
@@ -117,7 +118,7 @@ class Exported:
 
     @contextmanager
     def processing(self, records: Sequence[Record], *, group: str) -> Iterator[None]:
-        topics = {record.topic for record in records}
+        topics = set(column(records, "topic"))
         wire = _operation("process", topics, group)
         span = self._tracer.start_span(
             _titled("process", topics),
@@ -148,7 +149,7 @@ class Exported:
 
     @contextmanager
     def committing(self, records: Sequence[Record], *, group: str) -> Iterator[None]:
-        topics = {record.topic for record in records}
+        topics = set(column(records, "topic"))
         wire = _operation("commit", topics, group)
         span = self._tracer.start_span(_titled("commit", topics), kind=SpanKind.CLIENT, attributes=wire)
         with self._measured([span], names.OPERATION_SECONDS, [wire]):

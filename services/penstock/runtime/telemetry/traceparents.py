@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
+from penstock.runtime.records import column
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -34,7 +36,7 @@ def parse(text: str) -> SpanContext | None:
 
 def links(records: Sequence[Record]) -> list[Link]:
     """One link for each span that created a record of the batch, the earliest 128 of them."""
-    headers_of_all = (header for record in records for header in record.headers)
+    headers_of_all = (header for headers in column(records, "headers") for header in headers)
     creators = dict.fromkeys(value for name, value in headers_of_all if name == "traceparent")
     found = (parse(creator.decode("ascii", "replace")) for creator in creators)
     return [Link(context) for context in found if context is not None][:LINKS]

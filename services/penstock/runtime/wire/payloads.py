@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock.kernel.errors import Invalid
 from penstock.runtime.avro import LARGEST
+from penstock.runtime.records import column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from penstock.runtime.broker import Record
     from penstock.runtime.wire.columns import Columns
-
-
-_VALUE: Final[Callable[[Record], Any]] = attrgetter("value")
 
 
 class Reads(Protocol):
@@ -46,7 +43,7 @@ def value_of(record: Record) -> bytes:
 
 def sorted_out(records: Sequence[Record]) -> tuple[list[int], list[bytes], dict[int, Invalid]]:
     """Places and values of the records that have one, and what is wrong with the others."""
-    found = list(map(_VALUE, records))
+    found: list[Any] = column(records, "value")
     if all(found) and max(map(len, found), default=0) <= LARGEST:
         return list(range(len(found))), found, {}
     refused: dict[int, Invalid] = {}
