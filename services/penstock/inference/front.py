@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.internal import api_implementation
 
+from penstock.inference.cpus import cpus_of
 from penstock.inference.log import PredictionLog
 from penstock.inference.notices import Notices
 from penstock.inference.replicas import Replicas
 from penstock.inference.sampling import Sampling
 from penstock.inference.servicer import EXPERIMENTS, Server, answers, without_experiments
+from penstock.inference.slowly import Slowly
 from penstock.runtime import logs, names
 from penstock.runtime.catalog import Names
 from penstock.runtime.codec import Codec
@@ -100,6 +102,7 @@ class Front:
             log=self._sampling,
             telemetry=self._telemetry,
             concurrency=settings.concurrency,
+            slowly=Slowly(settings.scoring_threads, cpus_of(settings.scoring_cpus)),
         )
         port = await server.start()
         experimental = os.environ.get("GRPC_EXPERIMENTS") == EXPERIMENTS

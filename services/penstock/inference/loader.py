@@ -23,7 +23,7 @@ from penstock.runtime import logs
 from penstock.runtime.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from penstock.contracts.records import ModelRegistered, RouteChanged
     from penstock.inference.artifacts import Artifacts
@@ -54,15 +54,23 @@ class Failed:
     retry: float | None
 
 
-def load(registered: ModelRegistered, artifact: bytes) -> Loaded:
+def load(
+    registered: ModelRegistered, artifact: bytes, *, threads: int = 1, cpus: Collection[int] = ()
+) -> Loaded:
     """The version, once its artifact has passed every check and given its golden answers here.
+
+    Args:
+        registered: the version.
+        artifact: its ONNX bytes.
+        threads: that one run may use.
+        cpus: processors they run on; any where left out.
 
     Raises:
         Refused: it did not.
     """
     manifest = registered.manifest
     check(artifact, features=len(manifest.features), scores=manifest.scores)
-    model = Model.load(artifact, digest=manifest.digest)
+    model = Model.load(artifact, digest=manifest.digest, threads=threads, cpus=cpus)
     model.reproduce(
         [golden.features for golden in manifest.golden], [golden.scores for golden in manifest.golden]
     )
@@ -112,6 +120,8 @@ class Shelf:
         executor: runs the loads; a thread of its own where none is given.
         clock: seconds that only grow.
         artifacts: on disk, so that a restart need not read them from the log; none where left out.
+        threads: that one run of a model may use.
+        cpus: processors they run on; any where left out.
     """
 
     def __init__(
@@ -120,6 +130,8 @@ class Shelf:
         *,
         clock: Callable[[], float] = time.monotonic,
         artifacts: Artifacts | None = None,
+        threads: int = 1,
+        cpus: Collection[int] = (),
     ) -> None:
         self.directory: Directory = STARTING
         """What can be asked now: replaced as a whole, never changed."""
@@ -128,6 +140,8 @@ class Shelf:
         self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="load")
         self._clock = clock
         self._artifacts = artifacts
+        self._threads = threads
+        self._cpus = cpus
         self._loaded: dict[Key, Loaded] = {}
         self._failed: dict[Key, Failed] = {}
         self._loading: dict[Key, Future[Loaded]] = {}
@@ -189,7 +203,7 @@ class Shelf:
             artifact = fetch(registered)
             if artifacts is not None:
                 artifacts.keep(digest, artifact)
-        return load(registered, artifact)
+        return load(registered, artifact, threads=self._threads, cpus=self._cpus)
 
     def _due(self, failed: Failed) -> bool:
         return failed.retry is not None and self._clock() >= failed.retry

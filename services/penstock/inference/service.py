@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from penstock.inference.artifacts import Artifacts
+from penstock.inference.cpus import cpus_of
 from penstock.inference.front import Front
 from penstock.inference.loader import Shelf
 from penstock.inference.stream import StreamTask
@@ -22,13 +23,14 @@ def main(settings: InferenceSettings) -> None:
     """Run until told to stop.
 
     Raises:
-        WrongSetting: the address to listen on is none.
+        WrongSetting: the address to listen on is none, or there are no such processors.
         OSError: it is taken by another process, or not one of this machine.
     """
     require_free(settings.listen)
     folder = settings.artifacts
     kept = None if folder is None else Artifacts(folder, most=settings.artifacts_megabytes * 2**20)
-    shelf, tally = Shelf(artifacts=kept), Tally()
+    cpus = cpus_of(settings.scoring_cpus)
+    shelf, tally = Shelf(artifacts=kept, threads=settings.onnx_threads, cpus=cpus), Tally()
     serve(
         "inference",
         settings,

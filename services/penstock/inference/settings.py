@@ -23,3 +23,14 @@ class InferenceSettings(Settings):
 
     artifacts_megabytes: Annotated[int, Between(64)] = 1024
     """Megabytes of them; those that were longest not used go first."""
+
+    scoring_threads: Count = 1
+    """Threads that score what takes longer than a tenth of a millisecond a row, several calls' rows together.
+    What is faster is scored where its call is read."""
+
+    scoring_cpus: str = ""
+    """Processors that these threads run on, and onnxruntime's own: numbers and ranges, such as 2-5,7. Any
+    where it is empty."""
+
+    onnx_threads: Count = 1
+    """Threads of one run of a model, for models of several milliseconds."""

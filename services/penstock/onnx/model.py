@@ -12,7 +12,7 @@ import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 from penstock.onnx.refused import INPUT, MAX_BYTES, OUTPUT, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 FloatMatrix = npt.NDArray[np.float32]
 
@@ -51,8 +51,14 @@ class Model:
         self.scores: int = session.get_outputs()[0].shape[1]
 
     @classmethod
-    def load(cls, artifact: bytes, *, digest: str) -> Model:
+    def load(cls, artifact: bytes, *, digest: str, threads: int = 1, cpus: Collection[int] = ()) -> Model:
         """Open the artifact if it is the one whose digest is given; call `check` on foreign bytes first.
+
+        Args:
+            artifact: the ONNX bytes.
+            digest: their sha256, in hex.
+            threads: that one run may use, the caller's among them.
+            cpus: processors that the others of them run on; any where left out.
 
         Raises:
             Refused: too big, other bytes than promised, or nothing onnxruntime can open.
@@ -61,7 +67,7 @@ class Model:
             raise Refused(f"{len(artifact)} bytes, more than the {MAX_BYTES} allowed")
         if (found := digest_of(artifact)) != digest:
             raise Refused(f"the bytes have digest {found[:12]}…, the manifest says {digest[:12]}…")
-        return cls(session_of(artifact), digest=digest)
+        return cls(session_of(artifact, threads=threads, cpus=cpus), digest=digest)
 
     def run(self, matrix: FloatMatrix) -> FloatMatrix:
         """Score rows: float32 ``[n, features]``, NaN = missing, to float32 ``[n, scores]``."""
@@ -92,11 +98,19 @@ class Model:
                 raise Refused(f"golden vector {index} scores {found.tolist()}, expected {list(expected)}")
 
 
-def session_of(artifact: bytes) -> Any:
-    """An onnxruntime session on one thread: a thread pool costs more than a tabular model does."""
+def session_of(artifact: bytes, *, threads: int = 1, cpus: Collection[int] = ()) -> Any:
+    """An onnxruntime session, on one thread unless told: more of them cost more than most tabular models."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    if threads > 1:
+        # A thread that spins while it waits takes its processor from whoever has something to do.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if cpus:
+            # One group for each thread beside the caller's; onnxruntime counts processors from 1.
+            group = ",".join(str(cpu + 1) for cpu in sorted(cpus))
+            groups = ";".join([group] * (threads - 1))
+            options.add_session_config_entry("session.intra_op_thread_affinities", groups)
     options.log_severity_level = 4  # what is wrong is in the exception; stderr is for our own lines
     # onnxruntime also reads a format of its own, which `check` cannot look into: only ONNX here.
     options.add_session_config_entry("session.load_model_format", "ONNX")
