@@ -85,7 +85,7 @@ def test_what_the_topics_hold_is_proposed(tmp_path: Path, capsys: pytest.Capture
         "user.email": "it looks like personal data",
     }.items():
         assert re.search(rf"#   {re.escape(path)}: .*{re.escape(why)}", text), path
-    assert "1 record of the sample are written otherwise" in text
+    assert "written otherwise: 1 record of the sample" in text
     assert "@example.com" not in text + capsys.readouterr().out
 
 
@@ -128,7 +128,7 @@ def test_programs_get_json(capsys: pytest.CaptureFixture[str]) -> None:
     told = json.loads(capsys.readouterr().out)
     assert told["pipeline"]["labels"]["value"] == "churned"
     assert told["ids"][0] == {"events": "event_id", "labels": "event_id", "unique": 1.0, "shared": 1.0}
-    assert sum(each["count"] for each in told["delays"]["bins"]) == told["delays"]["found"]
+    assert sum(each["count"] for each in told["delays"]["bins"]) == told["delays"]["counted"]
     assert YAML(typ="safe", pure=True).load(told["yaml"])["pipeline"] == "crm"
 
 

@@ -23,6 +23,8 @@ NICE: Final = (
 )
 """Durations that people think in, milliseconds."""
 _TAIL: Final = 0.99
+_ENOUGH: Final = 100
+"""Delays from which on the 99th percentile means something."""
 _BINS: Final = 14
 _FEWEST: Final = 4
 """Bins with something in them below which a scale of nice durations says too little."""
@@ -34,19 +36,18 @@ class Delays:
 
     Args:
         labels: all that were looked at.
-        delays: of those that found one and came after it, milliseconds, ascending.
-        early: how many came before their event's own time.
+        found: how many found their event.
+        early: how many of these came before their event's own time.
+        delays: of the others, milliseconds, ascending; where there are enough, only of events so old that
+            their late labels had time to come, or the youngest would make all labels seem quick.
         longest: what a delay can have been at most, given when the sample's events and labels are from.
     """
 
     labels: int
-    delays: NDArray[np.int64]
+    found: int
     early: int
+    delays: NDArray[np.int64]
     longest: int
-
-    @property
-    def found(self) -> int:
-        return len(self.delays) + self.early
 
     def quantile(self, share: float) -> float:
         """The delay within which this share of the labels came.
@@ -80,12 +81,25 @@ def delays_of(
     first: dict[str, int] = {}
     for name, time in zip(label_ids, label_times, strict=True):
         first[name] = min(time, first.get(name, time))
-    gaps = np.array(
-        sorted(time - known[name] for name, time in first.items() if name in known), dtype=np.int64
+    last = max(label_times, default=0)
+    met = [(time - known[name], last - known[name]) for name, time in first.items() if name in known]
+    gaps, ages = np.array(met, dtype=np.int64).reshape(-1, 2).T
+    late = gaps >= 0
+    return Delays(
+        labels=len(first),
+        found=len(gaps),
+        early=int((~late).sum()),
+        delays=np.sort(_of_old(gaps[late], ages[late])),
+        longest=max(last - min(times, default=0), 0),
     )
-    longest = max(label_times, default=0) - min(times, default=0)
-    early = int((gaps < 0).sum())
-    return Delays(labels=len(first), delays=gaps[early:], early=early, longest=max(longest, 0))
+
+
+def _of_old(gaps: NDArray[np.int64], ages: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The delays of events that are twice as old as nearly all delays are long."""
+    if not len(gaps):
+        return gaps
+    old = gaps[ages >= 2 * np.quantile(gaps, _TAIL)]
+    return old if len(old) >= _ENOUGH else gaps
 
 
 def horizon_of(delays: Delays) -> int | None:

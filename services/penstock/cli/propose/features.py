@@ -134,6 +134,9 @@ def _kind(field: Field) -> tuple[Any, str]:
     """The right-hand side, and what was seen."""
     absent = field.rows - field.present
     missing = f", {share(absent, field.rows)} missing" if absent else ""
+    if field.strange:
+        told = f"{share(field.strange, field.present)} are no {field.kind}"
+        missing += f"; {told}: refused, or {{…, otherwise: {{type: set_missing}}}}"
     if field.kind == "boolean":
         return "boolean", f"{share(field.counts[True], field.present)} true{missing}"
     if field.kind == "number":
@@ -145,7 +148,7 @@ def _kind(field: Field) -> tuple[Any, str]:
     words = sorted(map(str, field.counts))
     if len(words) <= _FEW:
         common, count = field.counts.most_common(1)[0]
-        seen = f"{len(words)} of them, {_short(str(common))} {share(count, field.present)}{missing}"
+        seen = f"{len(words)} words, {_short(str(common))} {share(count, field.present)}{missing}"
         return {"category": words}, seen
     return {"category": "from_first_rows"}, f"{len(words):,} different ones{missing}"
 

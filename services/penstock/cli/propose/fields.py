@@ -24,6 +24,8 @@ NEARLY: Final = 0.99
 """Nearly all: what a few broken records do not change."""
 FIRST_TIME, LAST_TIME = 946_684_800_000, 4_102_444_800_000
 """2000 and 2100: a number outside is no event time, although it can be read as one."""
+MOST: Final = 0.9
+"""Most: what is left is a fault of some producers."""
 _DAY: Final = 86_400_000
 _MOST_TIMES: Final = 2_000
 _MAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")
@@ -43,7 +45,7 @@ class Field:
         values: those that are there, in the order of the rows.
         places: the rows that have them.
         kinds: how many values are of which kind.
-        counts: how often each value occurs; of texts, numbers and booleans.
+        counts: how often each value of the kind of most occurs; of texts, numbers and booleans.
         times: values as milliseconds since 1970, where nearly all are plausible times, else None.
         apart: median distance of these from when the records were written, milliseconds.
         seconds: nearly all are numbers that would be times, were they seconds since 1970.
@@ -65,8 +67,13 @@ class Field:
 
     @property
     def kind(self) -> Kind | None:
-        """Of all values there are; None where they are of several kinds, or there are none."""
-        return next(iter(self.kinds)) if len(self.kinds) == 1 else None
+        """Of most values, but for a few broken ones; None where there are several kinds, or no values."""
+        return _main(self.kinds)
+
+    @property
+    def strange(self) -> int:
+        """Values that are not of the kind of most."""
+        return self.present - self.kinds[self.kind] if self.kind else 0
 
     @property
     def distinct(self) -> int:
@@ -116,7 +123,8 @@ def look_at(path: str, column: Sequence[object], stamps: Sequence[int]) -> Field
     places = [place for place, value in enumerate(column) if value is not None]
     values = [column[place] for place in places]
     kinds = Counter(map(kind_of, values))
-    plain = [value for value in values if kind_of(value) in {"number", "text", "boolean"}]
+    main = _main(kinds)
+    plain = [value for value in values if kind_of(value) == main and main in {"number", "text", "boolean"}]
     times, apart = _times(values, [stamps[place] for place in places])
     numbers = [value for value in values[:_MOST_TIMES] if kind_of(value) == "number"]
     seconds = sum(FIRST_TIME <= value * 1000 < LAST_TIME for value in numbers)  # type: ignore[operator] # numbers
@@ -131,6 +139,11 @@ def look_at(path: str, column: Sequence[object], stamps: Sequence[int]) -> Field
         apart=apart,
         seconds=bool(numbers) and seconds >= NEARLY * min(len(values), _MOST_TIMES),
     )
+
+
+def _main(kinds: Counter[Kind]) -> Kind | None:
+    common = kinds.most_common(1)
+    return common[0][0] if common and common[0][1] >= MOST * kinds.total() else None
 
 
 def kind_of(value: object) -> Kind:

@@ -110,7 +110,7 @@ def _horizon_note(proposal: Proposal) -> str:
 
 def _strangers(source: Source) -> str:
     others = source.guess.others
-    return f"{counted(others, 'record')} of the sample are written otherwise" if others else ""
+    return f"written otherwise: {counted(others, 'record')} of the sample" if others else ""
 
 
 def _others(names: Sequence[str]) -> str:
@@ -130,7 +130,9 @@ def report(proposal: Proposal, *, width: int, colour: bool, plain: bool) -> list
         lines += ["", f"{delays.found:,} of {counted(delays.labels, 'label')} find their event ({found})"]
     if len(delays.delays):
         drawn = _histogram(delays, proposal.horizon, width, colour=colour, plain=plain)
-        lines += ["delay of the labels:", *drawn]
+        old = len(delays.delays) < delays.found - delays.early
+        which = f", for {len(delays.delays):,} events old enough to know" if old else ""
+        lines += [f"delay of the labels{which}:", *drawn]
     if delays.early:
         lines.append(f"{delays.early:,} are older than their event: is one of the times another one?")
     if delays.cut_short:
@@ -174,6 +176,7 @@ def told(proposal: Proposal) -> dict[str, Any]:
             "labels": delays.labels,
             "found": delays.found,
             "early": delays.early,
+            "counted": len(delays.delays),
             "median": delays.quantile(0.5) if len(delays.delays) else None,
             "p99": delays.quantile(0.99) if len(delays.delays) else None,
             "longest_visible": delays.longest,
