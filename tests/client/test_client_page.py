@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 from tests.docs.tables import DOCS
+
+if TYPE_CHECKING:
+    from tests.client.conftest import Serving
 
 TEXT = (DOCS / "client.md").read_text(encoding="utf-8")
 
@@ -15,25 +19,11 @@ def blocks() -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 
-def test_what_the_page_shows_runs() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.client.process"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+def test_what_the_page_shows_runs(serving: Serving) -> None:
+    code = "\n".join(blocks()).replace("127.0.0.1:8001", serving.address)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        address = process.stdout.readline().strip()
-        code = "\n".join(blocks()).replace("127.0.0.1:8001", address)
-        ended = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
-        )
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.wait(30)
     assert ended.returncode == 0, ended.stderr
     first, *rest = ended.stdout.splitlines()
     assert re.fullmatch(r"0\.\d+ 1 champion", first)
