@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.contracts.records import Origin, Prediction, Role
+from penstock.inference import writing
 from penstock.inference.domain import Answer, Scored, predictions
 from penstock.inference.writing import Rows, Writer
 from penstock.runtime.codec import Codec
@@ -99,7 +100,11 @@ WRITERS = {origin: Writer(CODEC, origin) for origin in Origin}
 @settings(max_examples=300, deadline=None)
 @given(rows=scored_rows(), origin=st.sampled_from(list(Origin)))
 def test_many_at_once_are_those_written_one_by_one(rows: Rows, origin: Origin) -> None:
-    assert WRITERS[origin].write(rows) == one_by_one(rows, origin)
+    expected = one_by_one(rows, origin)
+    assert WRITERS[origin].write(rows) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writing, "MANY", 1)
+        assert WRITERS[origin].write(rows) == expected
 
 
 @pytest.mark.parametrize("failed", [{}, {2: "broken"}])

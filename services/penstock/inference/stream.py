@@ -5,26 +5,33 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from penstock.contracts.records import FeatureRow, Origin, Prediction
-from penstock.inference.domain import Serving, predictions
+import numpy as np
+
+from penstock.contracts.records import Origin, Prediction
+from penstock.inference.domain import Serving
 from penstock.inference.explaining import sampled
 from penstock.inference.tables import Tables
-from penstock.kernel.errors import Invalid
+from penstock.inference.writing import Rows as Scores
+from penstock.inference.writing import Writer
 from penstock.onnx import MAX_BYTES
 from penstock.runtime.blobs import read_blob
-from penstock.runtime.broker import Message, TopicPartition
+from penstock.runtime.broker import TopicPartition
+from penstock.runtime.columnar import Rows, read_rows
 from penstock.runtime.deadletter import Refused
 from penstock.runtime.errors import NotYet
 from penstock.runtime.loop import Staged
+from penstock.runtime.records import Alike, column, pick
 from penstock.runtime.task import CatalogTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from penstock.contracts.records import ModelRegistered
     from penstock.inference.loader import Shelf
     from penstock.inference.tally import Tally
-    from penstock.runtime.broker import Broker, Polled, Position, Record
+    from penstock.runtime.broker import Broker, Polled, Position
     from penstock.runtime.catalog import Catalog
     from penstock.runtime.codec import RowCodec
 
@@ -40,6 +47,7 @@ class StreamTask(CatalogTask):
     """
 
     name = SERVICE
+    limit = 10_000  # at two hundred thousand rows a second a commit each twentieth of one
 
     def __init__(self, catalog: Catalog, broker: Broker, shelf: Shelf, tally: Tally) -> None:
         super().__init__(catalog, service=SERVICE)
@@ -48,6 +56,7 @@ class StreamTask(CatalogTask):
         self._tally = tally
         self._tables = Tables(broker, catalog)
         self._epochs: dict[TopicPartition, int] = {}
+        self._writers: dict[tuple[str, str], Writer] = {}
         self._announce()
         self._follow()
 
@@ -75,84 +84,61 @@ class StreamTask(CatalogTask):
         return frozenset(where for where, epoch in epochs if self._serving(where.topic, epoch) is None)
 
     def process(self, polled: Polled) -> Staged:
-        by_topic: defaultdict[str, list[Record]] = defaultdict(list)
-        for record in polled.records:
-            by_topic[record.topic].append(record)
-        messages: list[Message] = []
+        places: defaultdict[str, list[int]] = defaultdict(list)
+        for place, topic in enumerate(column(polled.records, "topic")):
+            places[topic].append(place)
+        rows: list[Alike] = []
         refused: list[Refused] = []
         metadata: dict[TopicPartition, str] = {}
-        for topic, records in by_topic.items():
-            partitions = {TopicPartition(topic, record.partition) for record in records}
-            serving = self._serving(topic, max(self._epochs.get(where, 0) for where in partitions))
+        for topic, there in places.items():
+            records = pick(polled.records, there)
+            partitions = np.array(column(records, "partition"))
+            wheres = [TopicPartition(topic, number) for number in np.unique(partitions).tolist()]
+            serving = self._serving(topic, max(self._epochs.get(where, 0) for where in wheres))
             if serving is None:
                 raise NotYet(f"{topic} came back to a route that is not known here yet")
-            messages += self._score(serving, records, refused)
-            for where in partitions:
+            layouts, faults = read_rows(self.codec, column(records, "value"))
+            refused += [Refused(records[place], why) for place, why in faults.items()]
+            for layout in layouts:
+                rows += self._score(serving, layout, partitions[layout.places])
+            for where in wheres:
                 self._epochs[where] = serving.route.epoch
                 metadata[where] = str(serving.route.epoch)
-        return Staged(messages=messages, refused=refused, metadata=metadata)
+        return Staged(rows=rows, refused=refused, metadata=metadata)
 
     def _serving(self, topic: str, epoch: int) -> Serving | None:
         state = self._shelf.directory.get(self.names.pipeline(topic))
         return state if isinstance(state, Serving) and state.route.epoch >= epoch else None
 
-    def _score(self, serving: Serving, records: Sequence[Record], refused: list[Refused]) -> list[Message]:
-        """The records' predictions; rows of different layouts are scored apart, each in its own order."""
-        layouts: defaultdict[str, list[tuple[Record, FeatureRow]]] = defaultdict(list)
-        codecs: dict[str, RowCodec[Any]] = {}
-        for record in records:
-            try:
-                head, rows = self._decoded(record)
-            except Invalid as why:
-                refused.append(Refused(record, why))
-                continue
-            layouts[rows.layout].append((record, head))
-            codecs[rows.layout] = rows
-        messages: list[Message] = []
-        for layout, taken in layouts.items():
-            messages += self._score_layout(serving, codecs[layout], taken)
-        return messages
-
-    def _decoded(self, record: Record) -> tuple[FeatureRow, RowCodec[Any]]:
-        if record.value is None:
-            raise Invalid("the record has no value", reason="empty")
-        head, rows = self.codec.decode(record.value)
-        if not isinstance(head, FeatureRow) or rows is None:
-            raise Invalid(f"a {type(head).__name__} is no feature row", reason="unexpected")
-        return head, rows
-
-    def _score_layout(
-        self, serving: Serving, rows: RowCodec[Any], taken: Sequence[tuple[Record, FeatureRow]]
-    ) -> list[Message]:
-        payloads = [record.value or b"" for record, _ in taken]
-        heads = [head for _, head in taken]
-        ids = [head.id for head in heads]
-        matrix = rows.matrix(payloads)
-        scored = serving.score(ids, rows.names, matrix)
+    def _score(self, serving: Serving, rows: Rows, partitions: NDArray[np.int64]) -> Iterator[Alike]:
+        """The predictions of rows of one layout, each on the partition that its row came from."""
         name = serving.pipeline.name
+        scored = serving.score(rows.ids, rows.codec.names, rows.matrix)
         self._tally.add(name, Origin.STREAM, scored.answers)
-        writer = self.codec.rows(Prediction, name, rows.layout, rows.names)
-        topic = self.names.of("predictions", name)
-        found = predictions(
-            serving,
-            scored,
-            origin=Origin.STREAM,
-            ids=ids,
-            times=[head.time for head in heads],
-            cleared=[head.cleared for head in heads],
-            attributions=sampled(serving, scored, ids, rows.names, matrix),
-        )
-        return [
-            # The features go on as they came, byte for byte; the partition is theirs too.
-            Message(
-                topic,
-                writer.with_head(prediction, rows.features_of(payload)),
-                prediction.id.encode(),
-                (),
-                record.partition,
+        payloads = self._writer(name, rows.codec).write(
+            Scores(
+                serving=serving,
+                scored=scored,
+                ids=rows.ids,
+                times=rows.times.tolist(),
+                cleared=rows.cleared,
+                matrix=rows.matrix,
+                attributions=sampled(serving, scored, rows.ids, rows.codec.names, rows.matrix),
             )
-            for prediction, payload, (record, _) in zip(found, payloads, taken, strict=True)
-        ]
+        )
+        topic, keys = self.names.of("predictions", name), [id_.encode() for id_ in rows.ids]
+        for number in np.unique(partitions).tolist():
+            there = np.flatnonzero(partitions == number).tolist()
+            here = (keys, payloads) if len(there) == len(keys) else (_at(keys, there), _at(payloads, there))
+            yield Alike(topic, *here, number)
+
+    def _writer(self, pipeline: str, rows: RowCodec[Any]) -> Writer:
+        key = pipeline, rows.layout
+        writer = self._writers.get(key)
+        if writer is None:
+            codec = self.codec.rows(Prediction, pipeline, rows.layout, rows.names)
+            writer = self._writers[key] = Writer(codec, Origin.STREAM)
+        return writer
 
     def _announce(self) -> None:
         """Use the schemas of predictions here, so that the catalog publishes them for the gRPC side too."""
@@ -171,6 +157,10 @@ class StreamTask(CatalogTask):
             size=manifest.size,
             largest=MAX_BYTES,
         )
+
+
+def _at(values: Sequence[bytes], places: Sequence[int]) -> list[bytes]:
+    return [values[place] for place in places]
 
 
 def _epoch(metadata: str) -> int:

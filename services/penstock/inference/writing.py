@@ -3,7 +3,8 @@
 `RowCodec.encode` writes any row, one at a time. Rows that one `Serving` has scored differ in little: their
 id, their time, who answered, and numbers of a fixed width. So what is the same is written once, the numbers
 of all rows by NumPy, and each row is put together from five pieces: 1.1 µs a row in a batch of 64, against
-20. A row that a version had no answer for is left to `RowCodec`; a test holds both to the same bytes.
+20. Of very many rows each piece, too, is put in its place in all of them at once: .6 µs. A row that a version
+had no answer for is left to `RowCodec`; a test holds all three to the same bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from penstock.contracts.records import Origin, Prediction, Role
 from penstock.inference.domain import Scored, finite, predictions, versions
+from penstock.runtime.columnar import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from penstock.inference.domain import Answer, Serving
     from penstock.runtime.codec import RowCodec
 
+MANY: Final = 256
+"""Rows from which on it is faster to write them by columns, which takes 160 µs for a single one."""
 _ORIGINS: Final = {origin: bytes([2 * place]) for place, origin in enumerate(Origin)}
 _ROLES: Final = {role: b"\2" + bytes([2 * place]) for place, role in enumerate(Role)}
 _NOBODY: Final = b"\0"  # the first branch of a union: null
@@ -73,7 +77,8 @@ class Writer:
 
     def write(self, rows: Rows) -> list[bytes]:
         """The payloads that `RowCodec.encode` makes of the same predictions."""
-        written = self._plain(self._template_of(rows), rows)
+        plain = self._laid if len(rows.ids) >= MANY else self._joined
+        written = plain(self._template_of(rows), rows)
         if any(rows.cleared) or any(rows.parameters) or any(rows.attributions):
             _tell(rows, written)
         for row in _odd(rows.scored):
@@ -88,7 +93,8 @@ class Writer:
             template = self._template = _template(route, widths)
         return template
 
-    def _plain(self, template: _Template, rows: Rows) -> list[bytes]:
+    def _joined(self, template: _Template, rows: Rows) -> list[bytes]:
+        """Rows with nothing beside their scores, one after the other."""
         count, features = rows.matrix.shape
         ours = template.fixed
         width = len(ours) + 8 * features
@@ -109,6 +115,30 @@ class Writer:
             written.append(b"".join((header, _length(len(name)), name, middle, whole[at : at + width])))
             at += width
         return written
+
+    def _laid(self, template: _Template, rows: Rows) -> list[bytes]:
+        """The same, each field of all rows at once."""
+        count = len(rows.ids)
+        names = pieces.texts(rows.ids)
+        said = np.empty((count, len(template.fixed)), dtype=np.uint8)
+        said[:] = np.frombuffer(template.fixed, dtype=np.uint8)
+        for version, at in template.places.items():
+            said[:, at : at + 8 * template.widths[version]] = _bytes_of(rows.scored.scores[version])
+        return pieces.lay(
+            count,
+            [
+                pieces.constant(self._rows.schema.header),
+                pieces.varints(names.sizes),
+                names,
+                pieces.constant(_ORIGINS[self._origin]),
+                pieces.varints(np.asarray(rows.times, dtype=np.int64)),
+                pieces.constant(template.epoch),
+                _answers(rows.scored),
+                pieces.constant(template.many),
+                pieces.table(said),
+                pieces.table(rows.matrix),
+            ],
+        )
 
     def _one(self, rows: Rows, row: int) -> bytes:
         here = slice(row, row + 1)
@@ -169,6 +199,17 @@ def _template(route: RouteChanged, widths: Mapping[int, int]) -> _Template:
         fixed=fixed + _END + _PLAIN,
         places=places,
     )
+
+
+def _answers(scored: Scored) -> pieces.Piece:
+    """Version and role, of each row."""
+    answer = scored.answer
+    if answer is not None:
+        return pieces.constant(_answered(answer))
+    # In the order in which they come first: a set has another one in each process.
+    codes = {each: code for code, each in enumerate(dict.fromkeys(scored.answers))}
+    places = np.fromiter(map(codes.__getitem__, scored.answers), dtype=np.int64, count=len(scored.answers))
+    return pieces.chosen(list(map(_answered, codes)), places)
 
 
 def _answered(answer: Answer) -> bytes:

@@ -9,6 +9,7 @@ schema that it cannot compile, and any single record that is not exactly as the 
 from __future__ import annotations
 
 from penstock.runtime.columnar.compile import AvroColumns
+from penstock.runtime.columnar.heads import Rows, read_rows
 from penstock.runtime.columnar.rows import write_rows
 
-__all__ = ["AvroColumns", "write_rows"]
+__all__ = ["AvroColumns", "Rows", "read_rows", "write_rows"]
