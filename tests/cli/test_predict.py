@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc  # type: ignore[import-untyped] # it ships no types
 import pytest
 
-from penstock.cli import main, predict
+from penstock.cli import main, predict, reach
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.process import Process
 from penstock.cli.state import State, write_state
@@ -48,6 +48,7 @@ class Server:
 
     def __init__(self) -> None:
         self.requests: list[oip_pb2.ModelInferRequest] = []
+        self.shown: list[str] = []
         self.refuses: tuple[grpc.StatusCode, str] | None = None
         self._server = grpc.server(ThreadPoolExecutor(max_workers=1))
         service = grpc.method_handlers_generic_handler(
@@ -72,6 +73,7 @@ class Server:
 
     def _infer(self, request: oip_pb2.ModelInferRequest, context: Any) -> oip_pb2.ModelInferResponse:
         self.requests.append(request)
+        self.shown += [value for key, value in context.invocation_metadata() if key == "authorization"]
         if self.refuses:
             context.abort(*self.refuses)
         rows = request.inputs[0].shape[0]
@@ -248,6 +250,8 @@ def test_every_record_of_a_file_is_asked_for_in_batches(
         (grpc.StatusCode.DEADLINE_EXCEEDED, Exit.TIMEOUT),
         (grpc.StatusCode.INTERNAL, Exit.FAILED),
         (grpc.StatusCode.FAILED_PRECONDITION, Exit.FAILED),
+        (grpc.StatusCode.UNAUTHENTICATED, Exit.REFUSED),
+        (grpc.StatusCode.PERMISSION_DENIED, Exit.REFUSED),
     ],
 )
 def test_every_status_is_an_exit_code_and_one_line(
@@ -278,10 +282,29 @@ def test_inference_is_where_it_was_said_else_the_environment_else_where_up_put_i
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert predict.grpc_address(None, environment={}) == predict.DEFAULT
+    assert reach.grpc_address(None, environment={}) == reach.DEFAULT
     folder = tmp_path / ".penstock"
     folder.mkdir()
     write_state(folder, State(supervisor=Process(pid=1), bootstrap="", grpc="127.0.0.1:7", processes={}))
-    assert predict.grpc_address(None, environment={}) == "127.0.0.1:7"
-    assert predict.grpc_address(None, environment={"PENSTOCK_GRPC": "a:1"}) == "a:1"
-    assert predict.grpc_address("b:2", environment={"PENSTOCK_GRPC": "a:1"}) == "b:2"
+    assert reach.grpc_address(None, environment={}) == "127.0.0.1:7"
+    assert reach.grpc_address(None, environment={"PENSTOCK_GRPC": "a:1"}) == "a:1"
+    assert reach.grpc_address("b:2", environment={"PENSTOCK_GRPC": "a:1"}) == "b:2"
+
+
+def test_a_token_comes_from_the_environment_and_not_in_the_clear(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(reach.TOKEN, "a-token-of-some-length")
+    assert main(["predict", "churn", "age=41", "--address", server.address]) == Exit.OK
+    assert server.shown == ["Bearer a-token-of-some-length"]
+    assert main(["predict", "churn", "age=41", "--address", "inference.example:8001"]) == Exit.USAGE
+    assert capsys.readouterr().err == (
+        "PENSTOCK_GRPC_TOKEN is not sent to inference.example:8001 in the clear: give --tls or --ca\n"
+    )
+
+
+def test_files_of_certificates_that_are_not_there_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "churn", "age=41", "--ca", "nowhere.pem"]) == Exit.USAGE
+    assert capsys.readouterr().err == "nowhere.pem: No such file or directory\n"
+    assert main(["predict", "churn", "age=41", "--certificate", "own.pem"]) == Exit.USAGE
+    assert "a client's certificate and its key are given together" in capsys.readouterr().err

@@ -27,7 +27,9 @@ class Serving:
         )
         assert self._process.stdout is not None
         self.address = self._process.stdout.readline().strip()
-        assert self.address, "it did not start"
+        if not self.address:
+            self._process.communicate(timeout=30)
+            raise AssertionError("it did not start: what it said is on stderr")
         self.logged: list[tuple[str, dict[str, str], int]] = []
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()

@@ -12,18 +12,16 @@ under which the label is to be sent. With --explain it says what each feature ad
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from penstock.cli import cells, why_scores
+from penstock.cli import cells, reach, why_scores
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.output import emit
 from penstock.cli.recordfile import read
-from penstock.cli.state import DATA_FOLDER, read_state
 from penstock.ingest.domain.intake import read_id
 from penstock.kernel.errors import Invalid
 from penstock.kernel.mistakes import show
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from penstock.cli.cells import Reader
     from penstock.client import Client, Inputs, Prediction, Row
 
-DEFAULT: Final = "127.0.0.1:8001"
 ROWS: Final = 64
 """Rows of a file in one call."""
 ENDINGS: Final = {
@@ -45,9 +42,9 @@ ENDINGS: Final = {
     "NOT_FOUND": Exit.NOT_FOUND,
     "UNAVAILABLE": Exit.UNREACHABLE,
     "DEADLINE_EXCEEDED": Exit.TIMEOUT,
+    "UNAUTHENTICATED": Exit.REFUSED,
+    "PERMISSION_DENIED": Exit.REFUSED,
 }
-ATTEMPTS: Final = 3
-"""Whoever sits before it sees that it failed, and asks again."""
 _READERS: Final[Mapping[str, Reader]] = {"BYTES": cells.text, "BOOL": cells.boolean, "FP32": cells.number}
 
 
@@ -73,24 +70,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--explain", action="store_true", help="say what each feature added to the score, too"
     )
-    parser.add_argument(
-        "--address",
-        metavar="HOST:PORT",
-        help=f"of inference; else PENSTOCK_GRPC, else what `penstock up` runs here, else {DEFAULT}",
-    )
+    reach.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from penstock.client import Client, PenstockError, Retry  # noqa: PLC0415 - `apply` shares this module's reading
+    from penstock.client import PenstockError  # noqa: PLC0415 - `apply` shares this module's reading
 
     if bool(args.features) == bool(args.file):
         raise Failure("give either NAME=VALUE pairs or --file", Exit.USAGE)
     if args.file and (args.id or args.event_time):
         raise Failure("--id and --event-time are of one row: a file has its own", Exit.USAGE)
     pairs = dict(map(pair, args.features))
-    address = grpc_address(args.address)
+    address = reach.grpc_address(args.address)
     try:
-        with Client(address, pipeline=args.pipeline, retry=Retry(attempts=ATTEMPTS)) as client:
+        with reach.connect(args, address) as client:
             if args.file:
                 found = _ask_for_file(client, args.file, args.version, explain=args.explain)
             else:
@@ -112,14 +105,6 @@ def run(args: argparse.Namespace) -> int:
         for row, prediction in found:
             print(f"\n{why_scores.told(row.features, prediction)}")
     return Exit.OK
-
-
-def grpc_address(given: str | None, *, environment: Mapping[str, str] = os.environ) -> str:
-    """Where inference is: what was given, else PENSTOCK_GRPC, else what `up` wrote here, else 8001."""
-    if named := given or environment.get("PENSTOCK_GRPC"):
-        return named
-    state = read_state(Path(DATA_FOLDER))
-    return state.grpc if state else DEFAULT
 
 
 def pair(text: str) -> tuple[str, str]:

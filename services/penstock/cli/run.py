@@ -17,7 +17,14 @@ from penstock.cli.services import SERVICES, Service
 from penstock.runtime.settings import add_arguments as add_settings
 from penstock.runtime.settings import unknown
 
-ELSEWHERE = ("PENSTOCK_CACHE", "PENSTOCK_DATA", "PENSTOCK_GRPC", "PENSTOCK_PROVE", "PENSTOCK_TEST_BROKER")
+ELSEWHERE = (
+    "PENSTOCK_CACHE",
+    "PENSTOCK_DATA",
+    "PENSTOCK_GRPC",
+    "PENSTOCK_GRPC_TOKEN",
+    "PENSTOCK_PROVE",
+    "PENSTOCK_TEST_BROKER",
+)
 """Variables that no service reads: they are for the embedded broker, the image, the verbs and the tests."""
 
 
