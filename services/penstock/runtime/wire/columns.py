@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from penstock.kernel.columns import plain
+from penstock.runtime.wire.numbers import number_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -31,7 +32,12 @@ class Columns:
 
     @classmethod
     def gather(
-        cls, paths: Collection[str], rows: Mapping[int, Mapping[str, object]], refused: Mapping[int, Invalid]
+        cls,
+        paths: Collection[str],
+        rows: Mapping[int, Mapping[str, object]],
+        refused: Mapping[int, Invalid],
+        *,
+        numbers: Collection[str] = (),
     ) -> Columns:
         """Of records that were read one by one.
 
@@ -39,10 +45,12 @@ class Columns:
             paths: what to take of them.
             rows: their fields, by place in the batch, ascending.
             refused: the others.
+            numbers: of the paths, those of which only numbers are wanted.
         """
         fields = list(rows.values())
         met: dict[str, list[object]] = {}
-        values = {path: _column(fields, path, met) for path in paths}
+        known = number_columns(fields, [path for path in numbers if "." not in path])
+        values = {path: known[path] if path in known else _column(fields, path, met) for path in paths}
         return cls(values=values, places=list(rows), refused=refused)
 
     @classmethod

@@ -12,6 +12,7 @@ from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING, Final
 
 from penstock.kernel.errors import Invalid
+from penstock.runtime.records import column
 from penstock.runtime.wire.bodies import Bodies
 from penstock.runtime.wire.columns import Columns
 from penstock.runtime.wire.jsons import read_objects
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from penstock.runtime.avro import Schema
-    from penstock.runtime.broker import Record
+    from penstock.runtime.broker import Headers, Record
     from penstock.runtime.wire.registry import Found, Registry
     from penstock.runtime.wire.wanted import Wanted
 
@@ -57,10 +58,11 @@ class ConfluentValues:
 
     def read(self, records: Sequence[Record]) -> Columns:
         places, values, refused = sorted_out(records)
-        named = any(record.headers for record in records)
+        headers: list[Headers] = column(records, "headers")
+        named = any(headers)
         groups: defaultdict[tuple[bytes, bytes], list[int]] = defaultdict(list)
         for at, value in enumerate(values):
-            in_header = _in_header(records[places[at]]) if named else None
+            in_header = _in_header(headers[places[at]]) if named else None
             written = _in_front(value) if in_header is None else in_header
             groups[written, b"" if in_header is not None else written].append(at)
         parts = [Columns.none(self._paths, refused)]
@@ -96,7 +98,7 @@ class ConfluentValues:
             return Columns.none(self._paths, dict.fromkeys(range(len(payloads)), found))
         if not isinstance(found, Bodies):
             if found.schema is None:
-                return read_objects(self._paths, payloads, skip=len(header))
+                return read_objects(self._wanted, payloads, skip=len(header))
             bodies = Bodies(found.schema, self._wanted, self._reader)
             self._bodies[str(name)] = bodies
             if len(self._bodies) > _MOST_IDS:
@@ -105,9 +107,9 @@ class ConfluentValues:
         return found.read(payloads, header=header)
 
 
-def _in_header(record: Record) -> bytes | None:
+def _in_header(headers: Headers) -> bytes | None:
     """The name of the schema in a record's headers: the last one, where there are several."""
-    return next((value for name, value in reversed(record.headers) if name == HEADER), None)
+    return next((value for name, value in reversed(headers) if name == HEADER), None)
 
 
 def _in_front(value: bytes) -> bytes:

@@ -11,29 +11,35 @@ from penstock.runtime.wire.columns import Columns
 from penstock.runtime.wire.payloads import sorted_out
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from penstock.runtime.broker import Record
+    from penstock.runtime.wire.wanted import Wanted
 
 
 class JsonValues:
     """Each value is a JSON object; unknown keys are ignored.
 
     Args:
-        paths: the fields to take.
+        wanted: the fields to take.
     """
 
-    def __init__(self, paths: Collection[str]) -> None:
-        self._paths = tuple(paths)
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
 
     def read(self, records: Sequence[Record]) -> Columns:
         places, values, refused = sorted_out(records)
-        read = read_objects(self._paths, values)
-        return Columns.merged(self._paths, [read.moved(places), Columns.none(self._paths, refused)])
+        read = read_objects(self._wanted, values)
+        if not refused:
+            return read
+        paths = self._wanted.paths
+        return Columns.merged(paths, [read.moved(places), Columns.none(paths, refused)])
 
 
-def read_objects(paths: Collection[str], payloads: Sequence[bytes], *, skip: int = 0) -> Columns:
+def read_objects(wanted: Wanted, payloads: Sequence[bytes], *, skip: int = 0) -> Columns:
     """The columns of JSON objects, each behind `skip` bytes that are known already."""
+    # In the order of the paths, so that they may stand side by side as the features do.
+    numbers = [path for path in wanted.paths if path in wanted.numbers]
     rows: dict[int, Mapping[str, object]] = {}
     refused: dict[int, Invalid] = {}
     for place, payload in enumerate(payloads):
@@ -47,4 +53,4 @@ def read_objects(paths: Collection[str], payloads: Sequence[bytes], *, skip: int
         else:
             message = f"expected a JSON object, got a {type(fields).__name__}"
             refused[place] = Invalid(message, reason="undecodable")
-    return Columns.gather(paths, rows, refused)
+    return Columns.gather(wanted.paths, rows, refused, numbers=numbers)

@@ -76,7 +76,7 @@ def _reads(form: Format, wanted: Wanted, registries: Registries) -> Reads:
     reads: Reads
     match form.wire:
         case "json":
-            reads = JsonValues(data.paths)
+            reads = JsonValues(data)
         case "avro":
             reads = SingleObjects([Schema(each.schema) for each in form.written], data, reader)
         case "container":
