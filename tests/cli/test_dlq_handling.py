@@ -19,7 +19,7 @@ from penstock.runtime.broker import Gap, Message, Record, TopicPartition
 from penstock.runtime.codec import Codec
 from penstock.runtime.deadletter import Refused, gap_letter, letter
 from penstock.runtime.errors import Unavailable
-from tests.cli.lettered import GOOD, HELD, NO_ID, NOT_JSON, lettered, origin_of, output, raw
+from tests.cli.lettered import GOOD, HELD, NO_ID, NOT_JSON, connect, lettered, origin_of, output, raw
 from tests.scenarios.system import CHURN, System
 
 if TYPE_CHECKING:
@@ -483,3 +483,30 @@ def test_a_file_that_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["dlq", "export", "-o", str(tmp_path / "x.csv")]) == Exit.USAGE
     assert main(["dlq", "export", "-o", str(tmp_path / "no" / "x.avro")]) == Exit.NOT_FOUND
     assert [each.name for each in tmp_path.iterdir()] == ["letters.jsonl"]
+
+
+# -- personal data
+
+
+def test_what_has_personal_data_is_retried_where_it_came_from_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = System()
+    made.apply({**CHURN, "pii": {"email": "drop"}})
+    connect(made, monkeypatch)
+    bad = json.dumps({**GOOD, "age": "old", "email": "ann@example.com"}).encode()
+    refuse(made, bad, key=b"ann@example.com")
+    file = tmp_path / "letters.jsonl"
+    assert main(["dlq", "export", "churn", "-o", str(file)]) == Exit.OK
+    [exported] = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    assert (exported["carried"], exported["key"], exported["value"]) == (False, None, None)
+    [listed] = output(capsys, "list")
+    shown = output(capsys, "show", "churn", "--origin", listed["origin"])
+    assert "ann@" not in json.dumps([listed, shown, exported])
+    assert main(listed["retry"].split()[1:]) == Exit.OK
+    first, second = raw(made)
+    assert (second.value, second.key) == (bad, b"ann@example.com")
+    assert (first.partition, second.headers) == (second.partition, (("penstock.retries", b"1"),))
+    made.settle()
+    [again] = output(capsys, "list")
+    assert (again["retries"], again["carried"]) == (1, False)

@@ -18,8 +18,6 @@ from penstock.cli.cluster import connected, settings_of
 from penstock.cli.exits import Exit, Failure
 from penstock.cli.numbers import count
 from penstock.cli.output import as_json
-from penstock.cli.specfile import load
-from penstock.kernel.units import show_duration
 
 if TYPE_CHECKING:
     import argparse
@@ -46,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from penstock.cli.specfile import load  # noqa: PLC0415 - `--help` needs nothing of this
+
     pipeline = load(args.spec)
     sampled = _sampled(args, pipeline) if args.broker or args.sample else None
     if args.output == "json":
@@ -72,6 +72,8 @@ def _sampled(args: argparse.Namespace, pipeline: Pipeline) -> Sampled:
 
 def summary(pipeline: Pipeline) -> list[str]:
     """What a pipeline says, in a few lines."""
+    from penstock.kernel.units import show_duration  # noqa: PLC0415 - as above
+
     labels = pipeline.labels
     rule = f" {labels.positive}" if labels.positive else ""
     lines = [

@@ -23,7 +23,6 @@ from penstock.kernel.formats import ENVELOPE, AvroSchema, Format
 from penstock.runtime.avro import Schema, read_container
 from penstock.runtime.errors import NotYet
 from penstock.runtime.wire import Wire
-from penstock.runtime.wire.registries import Registries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from penstock.cli.sampled.reading import Sample
     from penstock.runtime.broker import Record
-    from penstock.runtime.wire import Columns
+    from penstock.runtime.wire import Columns, Registries
 
 _HEADERS: Final = "ce_"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from penstock.cli.cluster import full_name
 from penstock.cli.registries import registries_here
@@ -19,6 +21,7 @@ from penstock.cli.sampled.telling import (
     told_met,
 )
 from penstock.ingest.domain.intake import event_paths, label_paths
+from penstock.runtime.secret import read_key
 from penstock.runtime.wire import Wire
 
 if TYPE_CHECKING:
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from penstock.cli.sampled.judged import Judged
     from penstock.kernel.pipeline import Pipeline
     from penstock.runtime.broker import Broker
+
+_ANY_KEY: Final = b"of a sample, and of nothing else"
+"""Nothing is written, so any key does unless the file lists the hashes that are a feature's categories."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +65,9 @@ def look(pipeline: Pipeline, broker: Broker, *, rows: int, seconds: float) -> Sa
     there = broker.topics()
     for topic in (pipeline.events.topic, pipeline.labels.topic):
         full_name(topic, "", there)
-    # Nothing is written: any key does, and an unknown schema need not be waited for.
     registries = registries_here()
-    key = b"of a sample, and of nothing else"
+    named = os.environ.get("PENSTOCK_PII_KEY_FILE")
+    key = read_key(Path(named) if named else None, variable="PENSTOCK_PII_KEY_FILE") or _ANY_KEY
 
     sample = read_sample(broker, pipeline.events.topic, rows=rows, seconds=seconds)
     wire = Wire(pipeline.events.format, event_paths(pipeline), registries)
