@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from penstock.contracts.records import Label, Origin, Outcome, OutcomeKind
-from penstock.ingest.domain.cases import Case, Fate, Force, Identity, Made, MemoryStore, Queue, Store
+from penstock.ingest.domain.cases import Case, Force, Identity, Known, Made, MemoryStore, Queue, Store
 from penstock.ingest.domain.join import Join
 from penstock.ingest.service import join_cache
 from penstock.ingest.settings import IngestSettings
@@ -45,21 +45,28 @@ def rocks(tmp_path: Path) -> Iterator[Rocks]:
 NAMES = st.text(max_size=3)
 TIMES = st.integers(-(1 << 40), 1 << 40)
 FORCES: st.SearchStrategy[Force] = st.tuples(TIMES, st.binary(min_size=8, max_size=8))
+KNOWN = st.builds(
+    Known,
+    st.sampled_from(Origin),
+    st.none() | st.builds(Made, TIMES, st.integers(0, 1 << 40)),
+    st.none() | st.sampled_from(OutcomeKind),
+    st.none() | FORCES,
+)
+LABELS = st.builds(Label, id=st.just(""), time=TIMES, label=st.floats(allow_nan=False))
 CASES = st.builds(
     Case,
     name=NAMES,
-    made=st.dictionaries(st.sampled_from(Origin), st.builds(Made, TIMES, st.integers(0, 1 << 40))),
-    fates=st.dictionaries(
-        st.sampled_from(Origin), st.builds(Fate, st.sampled_from(OutcomeKind), st.none() | FORCES)
+    known=st.lists(KNOWN, max_size=2, unique_by=lambda known: known.origin).map(tuple),
+    labels=st.lists(st.builds(Label, id=st.just(""), time=TIMES, label=st.floats(allow_nan=False))).map(
+        tuple
     ),
-    labels=st.lists(st.builds(Label, id=st.just(""), time=TIMES, label=st.floats(allow_nan=False))),
     unmatched=st.booleans(),
 )
 
 
 @given(case=CASES)
 def test_a_case_is_what_it_was_when_it_comes_back(case: Case) -> None:
-    case.labels = [replace(label, id=case.name) for label in case.labels]
+    case.labels = tuple(replace(label, id=case.name) for label in case.labels)
     case.waiting = case.waits()
     assert unpack(case.name, pack(case)) == case
 
@@ -144,7 +151,7 @@ def test_a_place_is_thrown_away_alone(rocks: Rocks) -> None:
 
 def waits(store: Store, name: str, time: int) -> None:
     case = store.case(name)
-    case.made[Origin.STREAM] = Made(time, 0)
+    case.learn(Known(Origin.STREAM, Made(time, 0)))
     store.keep(case)
 
 

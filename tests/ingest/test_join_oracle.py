@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.contracts.records import Label, LabelUnmatched, Origin, OutcomeKind
-from penstock.ingest.domain.cases import Case, Fate, Identity, Made, MemoryStore, force_of
+from penstock.ingest.domain.cases import Case, Identity, Made, MemoryStore, force_of
 from penstock.ingest.domain.join import Join, Verdict
 from tests.ingest.joining import AFTER, LABEL, PREDICT, WAITING, WHAT, Fated, Predict, oracle
 
@@ -85,7 +85,7 @@ class Ledger:
         self.join = Join(horizon=10)
         for verdict in self.verdicts:
             force = None if verdict.label is None else force_of(verdict.label)
-            self.join.recall_fate(verdict.identity, Fate(verdict.kind, force))
+            self.join.recall_verdict(verdict.identity, verdict.kind, force)
         for name in self.unmatched:
             self.join.recall_unmatched(name)
         for identity, made in self.predictions:
@@ -201,7 +201,7 @@ def test_a_horizon_that_grows_takes_in_a_label_that_waited() -> None:
 def test_a_repeat_of_a_prediction_that_retention_has_removed_is_still_a_repeat() -> None:
     join = Join(horizon=10)
     identity = Identity("a", Origin.STREAM)
-    join.recall_fate(identity, Fate(OutcomeKind.LABELLED, (1, b"")))
+    join.recall_verdict(identity, OutcomeKind.LABELLED, (1, b""))
     join.recall_label(Label(id="a", time=1, label=1.0))
     assert join.predict(identity, Made(0, 7)) == []
     assert join.take_counts().repeats == 1

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from penstock.contracts.records import JoinAdvanced, Label, LabelUnmatched, Origin, Outcome
-from penstock.ingest.domain.cases import Fate, Identity, Made, force_of
+from penstock.ingest.domain.cases import Identity, Made, force_of
 from penstock.ingest.domain.clock import UNHEARD, Clock
 from penstock.ingest.domain.join import Join
 from penstock.ingest.heads import Asked, head
@@ -227,9 +227,7 @@ class Handover:
 def id_of(event: object) -> str | None:
     """The id that a record of the three logs is about."""
     match event:
-        case Asked():
-            return event.identity.id
-        case Label() | Outcome() | LabelUnmatched():
+        case Asked() | Label() | Outcome() | LabelUnmatched():
             return event.id
     return None
 
@@ -239,10 +237,10 @@ def recall(part: Part, record: Record, event: object) -> None:
     join = part.join
     match event:
         case Asked(answered=True):
-            if event.identity.origin == Origin.STREAM:
+            if event.origin is Origin.STREAM:
                 part.clock.saw(named(part.predictions), event.time)
             part.shelf.put(record.offset, record.value or b"")
-            join.recall_prediction(event.identity, Made(event.time, record.offset))
+            join.recall_prediction(Identity(event.id, event.origin), Made(event.time, record.offset))
         case Label():
             part.clock.saw(named(part.labels), event.time)
             join.recall_label(event)
@@ -250,7 +248,7 @@ def recall(part: Part, record: Record, event: object) -> None:
             force = None
             if event.label is not None and event.label_time is not None:
                 force = force_of(Label(id=event.id, time=event.label_time, label=event.label))
-            join.recall_fate(Identity(event.id, event.origin), Fate(event.kind, force))
+            join.recall_verdict(Identity(event.id, event.origin), event.kind, force)
         case LabelUnmatched():
             join.recall_unmatched(event.id)
         case JoinAdvanced():

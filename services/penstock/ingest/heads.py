@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from penstock.contracts.records import Label, Origin, Prediction, PredictionsLost
-from penstock.ingest.domain.cases import Identity
 from penstock.kernel.errors import Invalid
 from penstock.runtime.codec import Codec
 
@@ -15,7 +14,8 @@ _ORIGINS: Final = {origin.value: origin for origin in Origin}
 class Asked(NamedTuple):
     """A prediction."""
 
-    identity: Identity
+    id: str
+    origin: Origin
     time: int
     answered: bool
 
@@ -32,8 +32,8 @@ def head(codec: Codec, payload: bytes) -> Asked | Label | None:
     kind, fields = codec.plain(payload)
     match kind:
         case "Prediction":
-            identity = Identity(fields["id"], _ORIGINS[fields["origin"]])
-            return Asked(identity, fields["time"], fields["error"] is None)
+            origin = _ORIGINS[fields["origin"]]
+            return Asked(fields["id"], origin, fields["time"], fields["error"] is None)
         case "Label":
             return Label(**fields)
         case "PredictionsLost":
@@ -44,7 +44,7 @@ def head(codec: Codec, payload: bytes) -> Asked | Label | None:
 def _decoded(event: object) -> Asked | Label | None:
     match event:
         case Prediction():
-            return Asked(Identity(event.id, event.origin), event.time, event.error is None)
+            return Asked(event.id, event.origin, event.time, event.error is None)
         case Label():
             return event
         case PredictionsLost():

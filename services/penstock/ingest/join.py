@@ -6,17 +6,19 @@ cache takes that over, with the positions that were committed; 0 is the hand-ove
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Final
 
 from penstock.contracts.records import JoinAdvanced, Label, LabelUnmatched, Origin, Outcome
-from penstock.ingest.domain.cases import Made
+from penstock.ingest.domain.cases import Identity, Made
 from penstock.ingest.domain.join import Verdict
 from penstock.ingest.domain.outcome import outcomes
 from penstock.ingest.elsewhere import Lookout
-from penstock.ingest.handover import INPUTS, Handover, Part, id_of, named
+from penstock.ingest.handover import INPUTS, Handover, Part, named
 from penstock.ingest.heads import Asked, head
 from penstock.ingest.store import Cache, MemoryCache, Place
 from penstock.kernel.errors import Invalid
@@ -32,6 +34,20 @@ _LOOK: Final = 50
 a restart, and predictions that retention has removed stay known so long."""
 
 Decided = Verdict | LabelUnmatched
+
+
+class _Taken:
+    """What came for a part, record by record."""
+
+    __slots__ = ("events", "records")
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.events: list[Asked | Label | None] = []
+
+    def add(self, record: Record, event: Asked | Label | None) -> None:
+        self.records.append(record)
+        self.events.append(event)
 
 
 class JoinTask(CatalogTask):
@@ -87,16 +103,17 @@ class JoinTask(CatalogTask):
 
     def process(self, polled: Polled) -> Staged:
         refused: list[Refused] = []
-        events: defaultdict[Place, list[tuple[Record, Asked | Label | None]]] = defaultdict(list)
-        for record in polled.records:
-            place = Place(self.names.pipeline(record.topic), record.partition)
-            try:
-                events[place].append((record, head(self.codec, record.value or b"")))
-            except Invalid as why:
-                refused.append(Refused(record, why))
+        taken: defaultdict[Place, _Taken] = defaultdict(_Taken)
+        for where, records in _runs(polled.records):
+            its = taken[Place(self.names.pipeline(where.topic), where.partition)]
+            for record in records:
+                try:
+                    its.add(record, head(self.codec, record.value or b""))
+                except Invalid as why:
+                    refused.append(Refused(record, why))
         # Pipelines that were taken away while their last records were on their way are left out.
         here = {place: part for place, part in self.parts.items() if place.pipeline in self.catalog.pipelines}
-        decided = {place: self._take(part, events.get(place, ())) for place, part in here.items()}
+        decided = {place: self._take(part, taken[place]) for place, part in here.items()}
         ended = [named(where) for where in polled.ended]
         for part in here.values():
             part.clock.rest(ended)
@@ -122,19 +139,21 @@ class JoinTask(CatalogTask):
         if self._cache is not None:
             self._cache.close()
 
-    def _take(self, part: Part, events: Iterable[tuple[Record, Asked | Label | None]]) -> list[Decided]:
+    def _take(self, part: Part, taken: _Taken) -> list[Decided]:
         """What the records of one part decide by themselves."""
-        part.shelf.fetch(name for _, event in events if (name := id_of(event)) is not None)
+        part.shelf.fetch(event.id for event in taken.events if event is not None)
         decided: list[Decided] = []
-        for record, event in events:
+        for record, event in zip(taken.records, taken.events, strict=True):
             match event:
                 # Where nothing was answered there is nothing to judge.
                 case Asked(answered=True):
                     # A client may name any event time; only the stream and the labels move the clock.
-                    if event.identity.origin is Origin.STREAM:
+                    if event.origin is Origin.STREAM:
                         part.clock.saw(named(part.predictions), event.time)
                     part.shelf.put(record.offset, record.value or b"")
-                    decided += part.join.predict(event.identity, Made(event.time, record.offset))
+                    decided += part.join.predict(
+                        Identity(event.id, event.origin), Made(event.time, record.offset)
+                    )
                 case Label():
                     part.clock.saw(named(part.labels), event.time)
                     decided += part.join.label(event)
@@ -198,6 +217,12 @@ class JoinTask(CatalogTask):
             value = rows.with_head(outcome, prediction.rows.features_of(payload))
             messages.append(Message(topic, value, outcome.id.encode(), (), partition))
         return messages
+
+
+def _runs(records: Sequence[Record]) -> Iterator[tuple[TopicPartition, Iterable[Record]]]:
+    """Consecutive records of one partition each, as they come from a poll."""
+    for (topic, partition), run in itertools.groupby(records, key=itemgetter(0, 1)):
+        yield TopicPartition(topic, partition), run
 
 
 def _target(part: Part) -> int | None:

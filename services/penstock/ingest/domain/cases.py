@@ -6,7 +6,7 @@ import hashlib
 import heapq
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
@@ -33,11 +33,20 @@ class Made(NamedTuple):
     offset: int
 
 
-class Fate(NamedTuple):
-    """What is in the log of a prediction: the last verdict, and the label it rests on."""
+class Known(NamedTuple):
+    """What is known of the prediction of one origin.
 
-    kind: OutcomeKind
-    force: Force | None
+    Args:
+        origin: whose it is.
+        made: the first one; None where retention has removed its record, or nothing but its fate is known.
+        kind: of the last verdict in the log; None while there is none.
+        force: of the label that the verdict rests on.
+    """
+
+    origin: Origin
+    made: Made | None
+    kind: OutcomeKind | None = None
+    force: Force | None = None
 
 
 class Queue(Enum):
@@ -57,40 +66,60 @@ Wait = tuple[Queue, int]
 class Case:
     """All that is known of one id. It is changed in place, and then given to `Store.keep`.
 
+    Of these there is one for each id that a process keeps in memory, so its parts are tuples: the empty ones
+    cost nothing, and the collector of garbage has little to look at.
+
     Args:
         name: the id.
-        made: the first prediction of each origin.
-        fates: what became of them.
+        known: its predictions, one for each origin, by origin.
         labels: each once, in the order in which they came.
         unmatched: it was said in the log that a label found no prediction.
         waiting: the places it has in the queues; the store's to keep.
     """
 
     name: str
-    made: dict[Origin, Made] = field(default_factory=dict)
-    fates: dict[Origin, Fate] = field(default_factory=dict)
-    labels: list[Label] = field(default_factory=list)
+    known: tuple[Known, ...] = ()
+    labels: tuple[Label, ...] = ()
     unmatched: bool = False
-    waiting: frozenset[Wait] = frozenset()
+    waiting: tuple[Wait, ...] = ()
 
-    def waits(self) -> frozenset[Wait]:
+    def of(self, origin: Origin) -> Known | None:
+        """What is known of the prediction of an origin."""
+        for each in self.known:
+            if each.origin is origin:
+                return each
+        return None
+
+    def learn(self, known: Known) -> None:
+        """Put what is known of a prediction in the place of what was."""
+        others = [each for each in self.known if each.origin is not known.origin]
+        self.known = tuple(sorted([*others, known])) if others else (known,)
+
+    @property
+    def made(self) -> bool:
+        """Whether there is a prediction."""
+        return any(each.made is not None for each in self.known)
+
+    @property
+    def decided(self) -> bool:
+        """Whether there is a verdict on any."""
+        return any(each.kind is not None for each in self.known)
+
+    def waits(self) -> tuple[Wait, ...]:
         """The places it is to have in the queues: they follow from the rest.
 
-        >>> case = Case("a", labels=[Label(id="a", time=7, label=1.0)])
-        >>> case.waits() == {(Queue.ALONE, 7)}
+        >>> case = Case("a", labels=(Label(id="a", time=7, label=1.0),))
+        >>> case.waits() == ((Queue.ALONE, 7),)
         True
-        >>> case.made[Origin.STREAM] = Made(time=5, offset=0)
-        >>> case.waits() == {(Queue.OPEN, 5)}
+        >>> case.learn(Known(Origin.STREAM, Made(time=5, offset=0)))
+        >>> case.waits() == ((Queue.OPEN, 5),)
         True
         """
-        if self.made:
-            fates = self.fates
-            return frozenset(
-                [(Queue.OPEN, made.time) for origin, made in self.made.items() if origin not in fates]
-            )
-        if self.fates or self.unmatched:
-            return frozenset()
-        return frozenset([(Queue.ALONE, label.time) for label in self.labels])
+        if not self.known:
+            alone = () if self.unmatched else self.labels
+            return tuple({(Queue.ALONE, label.time): None for label in alone})
+        made = [each.made for each in self.known if each.kind is None and each.made is not None]
+        return tuple({(Queue.OPEN, each.time): None for each in made})
 
 
 class Store(Protocol):
@@ -117,7 +146,7 @@ class MemoryStore:
 
     >>> store = MemoryStore()
     >>> case = store.case("a")
-    >>> case.made[Origin.STREAM] = Made(time=5, offset=0)
+    >>> case.learn(Known(Origin.STREAM, Made(time=5, offset=0)))
     >>> store.keep(case)
     >>> list(store.due(Queue.OPEN, 5)), next(store.due(Queue.OPEN, 6))
     ([], (5, 'a'))
@@ -133,8 +162,9 @@ class MemoryStore:
     def keep(self, case: Case) -> None:
         self.cases[case.name] = case
         waits = case.waits()
-        for queue, time in waits - case.waiting:
-            heapq.heappush(self._heaps[queue], (time, case.name))
+        for queue, time in waits:
+            if (queue, time) not in case.waiting:
+                heapq.heappush(self._heaps[queue], (time, case.name))
         case.waiting = waits  # what has left a heap is passed over when it comes to its top
 
     def due(self, queue: Queue, before: int) -> Iterator[tuple[int, str]]:

@@ -24,8 +24,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from penstock.contracts.records import Label, LabelUnmatched, Origin, OutcomeKind
-from penstock.ingest.domain.cases import Case, Fate, Identity, Made, MemoryStore, Queue, Store, force_of
+from penstock.contracts.records import Label, LabelUnmatched, OutcomeKind
+from penstock.ingest.domain.cases import (
+    Case,
+    Force,
+    Identity,
+    Known,
+    Made,
+    MemoryStore,
+    Queue,
+    Store,
+    force_of,
+)
 
 MOST: Final = 5000
 """Verdicts and labels alone that one step of event time decides: it may be a leap over millions, and what it
@@ -74,6 +84,7 @@ class Join:
         store: what is known so far.
         first: offset of the first prediction that the log still has: those before it cannot be judged.
 
+    >>> from penstock.contracts.records import Origin
     >>> join = Join(horizon=100)
     >>> join.predict(Identity("a", Origin.STREAM), Made(time=0, offset=0))
     []
@@ -91,14 +102,14 @@ class Join:
     def predict(self, identity: Identity, made: Made) -> list[Verdict]:
         """A prediction came; its labels may be here already."""
         case = self._case(identity.id)
-        origin = identity.origin
         # One with a fate and without a record is from before what retention has left of the predictions.
-        if origin in case.made or origin in case.fates:
+        if case.of(identity.origin) is not None:
             self.counts.repeats += 1
             return []
-        case.made[origin] = made
+        known = Known(identity.origin, made)
+        case.learn(known)
         best = self._in_force(case, made)
-        verdicts = [] if best is None else [self._decide(case, origin, OutcomeKind.LABELLED, best)]
+        verdicts = [] if best is None else [self._decide(case, known, OutcomeKind.LABELLED, best)]
         self.store.keep(case)
         return verdicts
 
@@ -108,12 +119,10 @@ class Join:
         if label in case.labels:
             self.counts.duplicate_labels += 1
             return []
-        case.labels.append(label)
-        decided = bool(case.fates)
+        case.labels = (*case.labels, label)
+        decided = case.decided
         verdicts = [
-            verdict
-            for origin in Origin
-            if origin in case.made and (verdict := self._judge(case, origin, label))
+            verdict for known in case.known if (verdict := self._judge(case, known, label)) is not None
         ]
         if decided and not verdicts:
             self.counts.stale_labels += 1
@@ -143,19 +152,21 @@ class Join:
 
     def recall_prediction(self, identity: Identity, made: Made) -> None:
         case = self._case(identity.id)
-        if identity.origin not in case.made:
-            case.made[identity.origin] = made
+        known = case.of(identity.origin) or Known(identity.origin, None)
+        if known.made is None:
+            case.learn(known._replace(made=made))
             self.store.keep(case)
 
     def recall_label(self, label: Label) -> None:
         case = self._case(label.id)
         if label not in case.labels:
-            case.labels.append(label)
+            case.labels = (*case.labels, label)
             self.store.keep(case)
 
-    def recall_fate(self, identity: Identity, fate: Fate) -> None:
+    def recall_verdict(self, identity: Identity, kind: OutcomeKind, force: Force | None) -> None:
         case = self._case(identity.id)
-        case.fates[identity.origin] = fate
+        known = case.of(identity.origin) or Known(identity.origin, None)
+        case.learn(known._replace(kind=kind, force=force))
         self.store.keep(case)
 
     def recall_unmatched(self, name: str) -> None:
@@ -168,10 +179,14 @@ class Join:
     def _case(self, name: str) -> Case:
         """What is known of an id, less what the log has no record of any more."""
         case = self.store.case(name)
-        for origin, made in list(case.made.items()) if self.first else ():
-            if made.offset < self.first:
-                del case.made[origin]
+        if self.first and any(each.made and each.made.offset < self.first for each in case.known):
+            known = [self._left(each) for each in case.known]
+            case.known = tuple(each for each in known if each.made is not None or each.kind is not None)
         return case
+
+    def _left(self, known: Known) -> Known:
+        gone = known.made is not None and known.made.offset < self.first
+        return known._replace(made=None) if gone else known
 
     def _in_time(self, made: Made, label: Label) -> bool:
         return label.time <= made.time + self.horizon
@@ -180,35 +195,36 @@ class Join:
         """Of the labels in time the last by their own order, not by arrival."""
         return _last(label for label in case.labels if self._in_time(made, label))
 
-    def _judge(self, case: Case, origin: Origin, label: Label) -> Verdict | None:
+    def _judge(self, case: Case, known: Known, label: Label) -> Verdict | None:
         """What a new label changes for a prediction."""
-        fate = case.fates.get(origin)
-        in_time = self._in_time(case.made[origin], label)
-        if fate is None:
+        if known.made is None:
+            return None
+        in_time = self._in_time(known.made, label)
+        if known.kind is None:
             # One too late waits to be named until the prediction has expired.
-            return self._decide(case, origin, OutcomeKind.LABELLED, label) if in_time else None
-        was_in_time = fate.kind not in (OutcomeKind.EXPIRED, OutcomeKind.LATE)
-        if in_time == was_in_time and fate.force is not None and force_of(label) <= fate.force:
+            return self._decide(case, known, OutcomeKind.LABELLED, label) if in_time else None
+        was_in_time = known.kind not in (OutcomeKind.EXPIRED, OutcomeKind.LATE)
+        if in_time == was_in_time and known.force is not None and force_of(label) <= known.force:
             return None
         if in_time:
-            return self._decide(case, origin, OutcomeKind.REVISED, label)
-        return None if was_in_time else self._decide(case, origin, OutcomeKind.LATE, label)
+            return self._decide(case, known, OutcomeKind.REVISED, label)
+        return None if was_in_time else self._decide(case, known, OutcomeKind.LATE, label)
 
     def _expire(self, case: Case, time: int) -> list[Verdict]:
         """The horizon of the predictions of an id that were made at this time has passed."""
         return [
-            self._without_label(case, origin)
-            for origin, made in sorted(case.made.items())
-            if made.time == time and origin not in case.fates
+            self._without_label(case, known, known.made)
+            for known in case.known
+            if known.made is not None and known.made.time == time and known.kind is None
         ]
 
-    def _without_label(self, case: Case, origin: Origin) -> Verdict:
+    def _without_label(self, case: Case, known: Known, made: Made) -> Verdict:
         # Only a horizon that has grown since a label came leaves one here that is in time.
-        best = self._in_force(case, case.made[origin])
+        best = self._in_force(case, made)
         if best is not None:
-            return self._decide(case, origin, OutcomeKind.LABELLED, best)
+            return self._decide(case, known, OutcomeKind.LABELLED, best)
         late = _last(case.labels)
-        return self._decide(case, origin, OutcomeKind.EXPIRED if late is None else OutcomeKind.LATE, late)
+        return self._decide(case, known, OutcomeKind.EXPIRED if late is None else OutcomeKind.LATE, late)
 
     def _give_up(self, case: Case) -> list[LabelUnmatched]:
         """No prediction came for a label."""
@@ -218,11 +234,13 @@ class Join:
         first = min(case.labels, key=force_of)
         return [LabelUnmatched(id=case.name, time=first.time, label=first.label)]
 
-    def _decide(self, case: Case, origin: Origin, kind: OutcomeKind, label: Label | None) -> Verdict:
-        if not case.fates:
+    def _decide(self, case: Case, known: Known, kind: OutcomeKind, label: Label | None) -> Verdict:
+        if known.made is None:
+            raise ValueError(f"no record of the prediction of {case.name!r} is left to judge")
+        if not case.decided:
             self.counts.stale_labels += len(case.labels) - (label is not None)
-        case.fates[origin] = Fate(kind, None if label is None else force_of(label))
-        return Verdict(Identity(case.name, origin), case.made[origin], kind, label)
+        case.learn(known._replace(kind=kind, force=None if label is None else force_of(label)))
+        return Verdict(Identity(case.name, known.origin), known.made, kind, label)
 
 
 def _last(labels: Iterable[Label]) -> Label | None:

@@ -6,33 +6,40 @@ import struct
 from typing import Final
 
 from penstock.contracts.records import Label, Origin, OutcomeKind
-from penstock.ingest.domain.cases import Case, Fate, Made
+from penstock.ingest.domain.cases import Case, Known, Made
 
 FORMAT: Final = 1
 
 _ORIGINS: Final = tuple(Origin)
-_KINDS: Final = tuple(OutcomeKind)
-_ORIGIN: Final = {origin: number for number, origin in enumerate(Origin)}
-_KIND: Final = {kind: number for number, kind in enumerate(OutcomeKind)}
+_KINDS: Final = (None, *OutcomeKind)
+_ORIGIN: Final = {origin: number for number, origin in enumerate(_ORIGINS)}
+_KIND: Final = {kind: number for number, kind in enumerate(_KINDS)}
 
-_HEAD: Final = struct.Struct("<BBBI")  # unmatched; how many were made, have a fate, and labels there are
-_MADE: Final = struct.Struct("<Bqq")  # origin, time, offset
-_FATE: Final = struct.Struct("<BBBq8s")  # origin, kind, whether it rests on a label, that label's force
+_HEAD: Final = struct.Struct("<BBI")  # unmatched; how many predictions and labels
+# Origin; whether it was made, when, at which offset; kind, whether it rests on a label, the label's force.
+_KNOWN: Final = struct.Struct("<BBqqBBq8s")
 _LABEL: Final = struct.Struct("<qd")  # time, value
 
 
 def pack(case: Case) -> bytes:
     """The bytes of a case, without its name.
 
-    >>> case = Case("a", made={Origin.STREAM: Made(time=5, offset=3)})
-    >>> len(pack(case)), unpack("a", pack(case)).made == case.made
-    (24, True)
+    >>> case = Case("a", known=(Known(Origin.STREAM, Made(time=5, offset=3)),))
+    >>> len(pack(case)), unpack("a", pack(case)).known == case.known
+    (42, True)
     """
-    parts = [_HEAD.pack(case.unmatched, len(case.made), len(case.fates), len(case.labels))]
-    parts += [_MADE.pack(_ORIGIN[origin], *made) for origin, made in case.made.items()]
-    for origin, (kind, force) in case.fates.items():
-        time, digest = force or (0, b"")
-        parts.append(_FATE.pack(_ORIGIN[origin], _KIND[kind], force is not None, time, digest))
+    parts = [_HEAD.pack(case.unmatched, len(case.known), len(case.labels))]
+    for origin, made, kind, force in case.known:
+        parts.append(
+            _KNOWN.pack(
+                _ORIGIN[origin],
+                made is not None,
+                *(made or (0, 0)),
+                _KIND[kind],
+                force is not None,
+                *(force or (0, b"")),
+            )
+        )
     parts += [_LABEL.pack(label.time, label.label) for label in case.labels]
     return b"".join(parts)
 
@@ -43,20 +50,23 @@ def unpack(name: str, data: bytes) -> Case:
     Raises:
         struct.error: these are not the bytes of one.
     """
-    unmatched, made, fates, labels = _HEAD.unpack_from(data)
-    case = Case(name, unmatched=bool(unmatched))
-    at = _HEAD.size
-    for _ in range(made):
-        origin, time, offset = _MADE.unpack_from(data, at)
-        case.made[_ORIGINS[origin]] = Made(time, offset)
-        at += _MADE.size
-    for _ in range(fates):
-        origin, kind, named, time, digest = _FATE.unpack_from(data, at)
-        case.fates[_ORIGINS[origin]] = Fate(_KINDS[kind], (time, digest) if named else None)
-        at += _FATE.size
-    for _ in range(labels):
-        time, value = _LABEL.unpack_from(data, at)
-        case.labels.append(Label(id=name, time=time, label=value))
-        at += _LABEL.size
+    unmatched, count, _ = _HEAD.unpack_from(data)
+    at = _HEAD.size + count * _KNOWN.size
+    case = Case(
+        name,
+        tuple([_known(each) for each in _KNOWN.iter_unpack(data[_HEAD.size : at])]),
+        tuple([Label(id=name, time=time, label=label) for time, label in _LABEL.iter_unpack(data[at:])]),
+        bool(unmatched),
+    )
     case.waiting = case.waits()
     return case
+
+
+def _known(fields: tuple[int, int, int, int, int, int, int, bytes]) -> Known:
+    origin, made, time, offset, kind, named, label_time, digest = fields
+    return Known(
+        _ORIGINS[origin],
+        Made(time, offset) if made else None,
+        _KINDS[kind],
+        (label_time, digest) if named else None,
+    )

@@ -81,12 +81,16 @@ class RocksShelf:
         before, waits = case.waiting, case.waits()
         if waits == before:
             return
-        for queue, time in waits - before:
+        for queue, time in waits:
+            if (queue, time) in before:
+                continue
             key = self._wait_key(queue, time, case.name)
             if self._queued.pop(key, True):
                 self._queued[key] = True
                 self._floors[queue] = min(self._floors[queue], key)
-        for queue, time in before - waits:
+        for queue, time in before:
+            if (queue, time) in waits:
+                continue
             key = self._wait_key(queue, time, case.name)
             if not self._queued.pop(key, False):
                 self._queued[key] = False
