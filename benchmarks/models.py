@@ -12,6 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier  # type: ignore[impo
 from penstock.trainer.boosting import forest_of
 from penstock.trainer.export import export
 from penstock.trainer.fitted import Boosted, Head
+from penstock.trainer.linear import logistic
 from penstock.trainer.threads import one_thread
 
 ROWS: Final = 4000
@@ -45,3 +46,12 @@ def _fitted(features: int) -> Boosted:
         head=Head(link="sigmoid", places=(0,), outputs=1),
         features=features,
     )
+
+
+def logistic_regression(features: int) -> bytes:
+    """A logistic regression on standardised numbers, as the ONNX file that the trainer would write."""
+    chance = np.random.default_rng(0)
+    rows = chance.normal(size=(ROWS, features)).astype(np.float32).astype(np.float64)
+    hidden = rows @ chance.normal(size=features) + chance.normal(size=ROWS)
+    labels = (hidden > 0).astype(np.float64)
+    return export(logistic("binary", rows, labels, categories=[0] * features, outputs=1, seed=0))

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from benchmarks.inference import TARGETS
+from benchmarks.inference_stream import figures
 from tests.docs.tables import DOCS
 
 
@@ -32,3 +33,10 @@ def test_one_flat_json_object() -> None:
     positive |= {f"p50_us_{n}" for n in (1, 16, 64)} | {f"requests_per_s_{n}" for n in (1, 16, 64)}
     assert all(figures[name] > 0 for name in positive)
     assert figures["log_overhead"] < 1
+
+
+@pytest.mark.e2e
+def test_stream_scoring_is_measured() -> None:
+    found = figures(rounds=1, rows=2000)
+    assert {name for name in TARGETS if name.startswith("stream_scoring")} <= set(found)
+    assert all(value > 0 for value in found.values())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from penstock.runtime.avro import HEADER, LARGEST_OWN
 from penstock.runtime.columnar.cursor import Cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -64,29 +65,35 @@ def read_rows(codec: Codec, payloads: Sequence[bytes | None]) -> tuple[list[Rows
     >>> refused
     {0: Invalid('not single-object Avro: it begins with 3f')}
     """
+    refused: dict[int, Invalid] = {}
+    groups = [_group(codec, payloads, places, refused) for places in _alike(payloads)]
+    return [rows for rows in groups if rows is not None], dict(sorted(refused.items()))
+
+
+def _alike(payloads: Sequence[bytes | None]) -> list[Sequence[int]]:
+    """The places of those that begin alike, and so have one schema if they have any."""
+    some = cast("Sequence[bytes]", payloads)
+    if None not in payloads and len(set(map(_BEGINNING, some))) == 1:
+        return [range(len(payloads))]
     groups: dict[bytes, list[int]] = {}
     for place, payload in enumerate(payloads):
         groups.setdefault((payload or b"")[:HEADER], []).append(place)
-    found: list[Rows] = []
-    refused: dict[int, Invalid] = {}
-    for places in groups.values():
-        rows = _group(codec, payloads, places, refused)
-        if rows is not None:
-            found.append(rows)
-    return found, dict(sorted(refused.items()))
+    return list(groups.values())
 
 
 def _group(
-    codec: Codec, payloads: Sequence[bytes | None], places: list[int], refused: dict[int, Invalid]
+    codec: Codec, payloads: Sequence[bytes | None], places: Sequence[int], refused: dict[int, Invalid]
 ) -> Rows | None:
-    """Those that begin alike, and so have one schema if they have any."""
     for index, place in enumerate(places):
         try:
             _, rows = _decoded(codec, payloads[place])
         except Invalid as why:
             refused[place] = why
-        else:
-            return _read(codec, rows, [payloads[at] or b"" for at in places[index:]], places[index:], refused)
+            continue
+        places = places[index:]
+        whole = len(places) == len(payloads)
+        its = cast("Sequence[bytes]", payloads if whole else [payloads[at] for at in places])
+        return _read(codec, rows, its, places, refused)
     return None
 
 
@@ -96,7 +103,7 @@ def _read(
     payloads: Sequence[bytes],
     places: Sequence[int],
     refused: dict[int, Invalid],
-) -> Rows | None:
+) -> Rows:
     count, features = len(payloads), len(rows.names)
     cleared: list[tuple[int, ...]] = [()] * count
     if features and _as_expected(rows.schema.text):
@@ -114,7 +121,7 @@ def _read(
         else:
             ids[row], times[row], cleared[row] = head.id, head.time, head.cleared
             matrix[row] = rows.matrix(payloads[row : row + 1])[0]
-    found = Rows(rows, np.array(places, dtype=np.int64), ids, times, cleared, matrix)
+    found = Rows(rows, np.asarray(places, dtype=np.int64), ids, times, cleared, matrix)
     if kept.all():
         return found
     left = np.flatnonzero(kept)
@@ -155,6 +162,7 @@ def _decoded(codec: Codec, payload: bytes | None) -> tuple[FeatureRow, RowCodec[
     return head, rows
 
 
+_BEGINNING: Final[Callable[[bytes], bytes]] = itemgetter(slice(HEADER))
 _BESIDE: Final = ("cleared", "flags")
 """Fields between the time and the features; where both are empty they are a zero each."""
 
