@@ -229,4 +229,5 @@ class Server:
 
     def _listen(self) -> None:
         if self._process.stderr is not None:
-            self.lines.extend(line.rstrip("\n") for line in self._process.stderr)
+            with self._process.stderr as stderr:
+                self.lines.extend(line.rstrip("\n") for line in stderr)

@@ -96,7 +96,7 @@ def find(directory: Directory, name: str) -> Serving:
     hint = (
         f" (did you mean {meant!r}?)" if meant else f": there is {', '.join(sorted(directory)) or 'none yet'}"
     )
-    raise Fault("NOT_FOUND", f"no pipeline {name!r}{hint}")
+    raise Fault("NOT_FOUND", f"no pipeline {show(name)}{hint}")
 
 
 def find_version(serving: Serving, version: str) -> int | None:
