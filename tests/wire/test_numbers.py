@@ -70,3 +70,16 @@ def test_one_value_that_is_no_number_is_kept_as_it_is(odd: object) -> None:
     columns = read({"a": 1, "b": 0}, {"a": odd})
     assert columns.values["a"] == [1, odd]
     assert columns.values["b"] == [0, None]
+
+
+def test_a_batch_of_many_is_read_as_one() -> None:
+    rows = [
+        b"{" if at % 700 == 3 else {"id": at, "a": at / 2, "b": "x" if at == 1500 else 1}
+        for at in range(2500)
+    ]
+    columns = read(*rows)
+    there = [at for at, row in enumerate(rows) if isinstance(row, dict)]
+    assert (list(columns.places), sorted(columns.refused)) == (there, [3, 703, 1403, 2103])
+    assert plain(columns.values["id"]) == there
+    np.testing.assert_array_equal(np.array(columns.values["a"]), [at / 2 for at in there])
+    assert plain(columns.values["b"]) == ["x" if at == 1500 else 1 for at in there]

@@ -77,3 +77,15 @@ def take(values: Values, rows: NDArray[np.bool_]) -> Values:
     if isinstance(values, Words):
         return values.take(rows)
     return [values[place] for place in np.flatnonzero(rows).tolist()]
+
+
+def joined(parts: Sequence[Values]) -> Values:
+    """The rows of one part after those of another.
+
+    >>> joined([["a"], Words(("b",), np.array([0, 0]))]), joined([np.array([1.0]), np.array([2.0])])
+    (['a', 'b', 'b'], array([1., 2.]))
+    """
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    if arrays and len(arrays) == len(parts):
+        return np.concatenate(arrays)
+    return [value for part in parts for value in plain(part)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from penstock.kernel.columns import joined
 from penstock.kernel.errors import Invalid
 from penstock.runtime.wire.columns import Columns
 from penstock.runtime.wire.payloads import sorted_out
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
     from penstock.runtime.broker import Record
     from penstock.runtime.wire.wanted import Wanted
+
+
+_AT_ONCE: Final = 1000
+"""Objects that are in memory together: of many more each is slower to reach, and so is memory for them."""
 
 
 class JsonValues:
@@ -38,6 +43,20 @@ class JsonValues:
 
 def read_objects(wanted: Wanted, payloads: Sequence[bytes], *, skip: int = 0) -> Columns:
     """The columns of JSON objects, each behind `skip` bytes that are known already."""
+    parts = [
+        _read(wanted, payloads[start : start + _AT_ONCE], skip).moved(range(start, len(payloads)))
+        for start in range(0, len(payloads), _AT_ONCE)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return Columns(
+        values={path: joined([part.values[path] for part in parts]) for path in wanted.paths},
+        places=[place for part in parts for place in part.places],
+        refused={place: why for part in parts for place, why in part.refused.items()},
+    )
+
+
+def _read(wanted: Wanted, payloads: Sequence[bytes], skip: int) -> Columns:
     # In the order of the paths, so that they may stand side by side as the features do.
     numbers = [path for path in wanted.paths if path in wanted.numbers]
     rows: dict[int, Mapping[str, object]] = {}
