@@ -248,7 +248,7 @@ def test_where_grpcs_experiments_do_not_work_it_begins_anew_without_them() -> No
 from penstock.inference import front, service, settings
 async def deaf(*_):
     return False
-front.answers = deaf
+front.works = deaf
 service.main(settings.InferenceSettings(listen="{listen}", broker="{nobody}"))
 """
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)

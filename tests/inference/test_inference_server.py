@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from penstock.contracts import oip_pb2 as oip
 from penstock.inference import health, servicer
 from penstock.inference.domain import Directory, Waiting
-from penstock.inference.servicer import MESSAGE_LIMIT, SERVICE, Server, answers
+from penstock.inference.rpc import answers
+from penstock.inference.servicer import MESSAGE_LIMIT, SERVICE, Server
 from penstock.runtime.telemetry import off
 from tests.inference.asking import Breaks, packed, response, scores_of, serving
 
@@ -73,25 +74,25 @@ class Slow:
 class Running:
     """A server in a thread of its own, and everything it told others."""
 
-    def __init__(self, directory: Directory, *, concurrency: int = 1000) -> None:
+    def __init__(self, directory: Directory, *, concurrency: int = 1000, **options: Any) -> None:
         self.directory = directory
         self.logged: list[tuple[Served, Headers]] = []
         self.heard = Heard()
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
-        self.server: Server = self.call(self._make(concurrency))
+        self.server: Server = self.call(self._make(concurrency=concurrency, **options))
         self.port: int = self.call(self.server.start())
         self.address = f"127.0.0.1:{self.port}"
         self.channel = grpc.insecure_channel(self.address)
 
-    async def _make(self, concurrency: int) -> Server:
+    async def _make(self, **options: Any) -> Server:
         return Server(
             "127.0.0.1:0",
             directory=lambda: self.directory,
             log=lambda served, headers: self.logged.append((served, headers)),
             telemetry=self.heard,
-            concurrency=concurrency,
+            **options,
         )
 
     def call(self, coroutine: Any) -> Any:
@@ -443,8 +444,8 @@ def test_the_start_up_check_tells_a_server_that_answers_from_one_that_does_not(s
 
 def test_grpc_runs_with_its_old_event_loop() -> None:
     code = (
-        "import os; from penstock.inference import servicer; "
-        "print(os.environ['GRPC_EXPERIMENTS'] == servicer.EXPERIMENTS)"
+        "import os; from penstock.inference import rpc; "
+        "print(os.environ['GRPC_EXPERIMENTS'] == rpc.EXPERIMENTS)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout == b"True\n"
 

@@ -16,8 +16,10 @@ from penstock.inference.cpus import cpus_of
 from penstock.inference.log import PredictionLog
 from penstock.inference.notices import Notices
 from penstock.inference.replicas import Replicas
+from penstock.inference.rpc import EXPERIMENTS, without_experiments, works
 from penstock.inference.sampling import Sampling
-from penstock.inference.servicer import EXPERIMENTS, Server, answers, without_experiments
+from penstock.inference.security import Tokens, certificates_of
+from penstock.inference.servicer import Server
 from penstock.inference.slowly import Slowly
 from penstock.runtime import logs, names
 from penstock.runtime.catalog import Names
@@ -102,11 +104,13 @@ class Front:
             log=self._sampling,
             telemetry=self._telemetry,
             concurrency=settings.concurrency,
+            certificates=certificates_of(settings),
+            tokens=None if settings.tokens is None else Tokens(settings.tokens),
             slowly=Slowly(settings.scoring_threads, cpus_of(settings.scoring_cpus)),
         )
         port = await server.start()
         experimental = os.environ.get("GRPC_EXPERIMENTS") == EXPERIMENTS
-        if experimental and not await answers(_local(settings.listen, port)):
+        if experimental and not await works():
             self._log.warning("grpc_experiments_do_not_work", experiments=EXPERIMENTS)
             without_experiments()
         if (protobuf := api_implementation.Type()) != "upb":
@@ -119,6 +123,7 @@ class Front:
         if self._shelf.settled and not self._server.ready:
             await self._server.announce(ready=True)
             self._log.info("ready")
+        await self._server.look()
         self._record.tick()
         # It may ask the broker something, and calls must not wait while one that is away does not answer.
         await asyncio.to_thread(self._replicas.tick)
@@ -127,9 +132,3 @@ class Front:
         if self._telemetry.on:
             for name, epoch in self._shelf.epochs().items():
                 self._telemetry.gauge(names.ROUTE_EPOCH, epoch, pipeline=name)
-
-
-def _local(listen: str, port: int) -> str:
-    """Where this process reaches its own server."""
-    host = listen.rpartition(":")[0]
-    return f"127.0.0.1:{port}" if host in {"", "0.0.0.0", "[::]"} else f"{host}:{port}"  # noqa: S104 - it is not listened on

@@ -10,6 +10,7 @@ from penstock.inference.artifacts import Artifacts
 from penstock.inference.cpus import cpus_of
 from penstock.inference.front import Front
 from penstock.inference.loader import Shelf
+from penstock.inference.security import Tokens, certificates_of
 from penstock.inference.stream import StreamTask
 from penstock.inference.tally import Tally
 from penstock.runtime.serve import serve
@@ -23,10 +24,12 @@ def main(settings: InferenceSettings) -> None:
     """Run until told to stop.
 
     Raises:
-        WrongSetting: the address to listen on is none, or there are no such processors.
+        WrongSetting: the address to listen on is none, there are no such processors, or the files of TLS and
+            tokens cannot be used.
         OSError: it is taken by another process, or not one of this machine.
     """
     require_free(settings.listen)
+    require_usable(settings)
     folder = settings.artifacts
     kept = None if folder is None else Artifacts(folder, most=settings.artifacts_megabytes * 2**20)
     cpus = cpus_of(settings.scoring_cpus)
@@ -38,6 +41,13 @@ def main(settings: InferenceSettings) -> None:
         [lambda broker, telemetry: Front(broker, telemetry, settings=settings, shelf=shelf, tally=tally)],
     )
     shelf.close()
+
+
+def require_usable(settings: InferenceSettings) -> None:
+    """Say in one line, before anything runs, that certificates or tokens cannot be used."""
+    certificates_of(settings)
+    if settings.tokens is not None:
+        Tokens(settings.tokens)
 
 
 def require_free(listen: str) -> None:

@@ -15,7 +15,21 @@ class InferenceSettings(Settings):
     """Where gRPC is served: HOST:PORT. 0.0.0.0:8001 for every interface."""
 
     concurrency: Count = 1000
-    """gRPC calls at once; further ones are refused with RESOURCE_EXHAUSTED."""
+    """gRPC calls at once; further ones are refused with RESOURCE_EXHAUSTED, and told when to come again."""
+
+    tls_certificate: Path | None = None
+    """File of the server's certificate and its chain, in PEM. With it and its key calls come over TLS alone;
+    a renewed one is used for the next connection."""
+
+    tls_key: Path | None = None
+    """File of the certificate's key, in PEM, without a password."""
+
+    tls_clients: Path | None = None
+    """File of the authorities, in PEM, whose clients are let in. With it every client needs a certificate."""
+
+    tokens: Path | None = None
+    """File of bearer tokens, one a line. With it a call needs one, but for the health service. Names of
+    pipelines after a token, with commas between them, are those it is for; without them it is for all."""
 
     artifacts: Path | None = None
     """Folder where artifacts are kept by their digest, so that a restart reads none from the log. It is a

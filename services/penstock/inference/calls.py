@@ -1,0 +1,104 @@
+"""A call as the transport sees it: what its caller passed beside the request, and how it is refused."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+
+from penstock.inference.faults import Fault
+from penstock.inference.oip import PIN
+from penstock.inference.rpc import error_details_pb2, grpc, status_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.protobuf.message import Message
+
+    Metadata = tuple[tuple[str, str | bytes], ...]
+
+_DETAILS: Final = "grpc-status-details-bin"
+_PUSHBACK: Final = "grpc-retry-pushback-ms"
+"""What a client with a retry policy waits by; those without one read RetryInfo."""
+
+
+class Call:
+    """What a caller passed beside its request, and when."""
+
+    __slots__ = ("_began", "context", "method", "pin", "traceparent", "trailing")
+
+    def __init__(self, context: Any, method: str) -> None:
+        self._began = time.perf_counter()
+        self.context = context
+        self.method = method
+        self.traceparent: str | None = None
+        self.pin = ""
+        self.trailing: Metadata = ()
+        for key, value in context.invocation_metadata() or ():
+            if key == "traceparent":
+                self.traceparent = value
+            elif key == PIN:
+                self.pin = value
+            elif key == "x-request-id":
+                self.trailing = ((key, value),)
+                context.set_trailing_metadata(self.trailing)
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds that the caller waits yet; None for ever."""
+        seconds: float | None = self.context.time_remaining()
+        return seconds
+
+    def in_time(self) -> None:
+        """Raise `Fault` where nobody waits for the answer any more."""
+        remaining = self.remaining
+        if remaining is not None and remaining <= 0:
+            raise Fault("DEADLINE_EXCEEDED", "the deadline had passed before the rows were scored")
+
+    @property
+    def seconds(self) -> float:
+        """Since the call came."""
+        return time.perf_counter() - self._began
+
+    async def abort(self, fault: Fault) -> None:
+        """Answer with the fault's status, in the forms that tools read; raises what ends the call."""
+        status = grpc.StatusCode[fault.code]
+        await self.context.abort(status, fault.message, (*self.trailing, *trailing(fault)))
+
+
+def trailing(fault: Fault) -> Metadata:
+    """What a status carries beside its code and its message.
+
+    >>> [key for key, _ in trailing(Fault("RESOURCE_EXHAUSTED", "too many", retry=0.1))]
+    ['grpc-status-details-bin', 'grpc-retry-pushback-ms']
+    >>> trailing(Fault("NOT_FOUND", "no pipeline 'x'"))
+    ()
+    """
+    packed = []
+    for each in _details(fault):
+        detail = AnyMessage()
+        detail.Pack(each)
+        packed.append(detail)
+    if not packed:
+        return ()
+    code, _ = grpc.StatusCode[fault.code].value
+    status = status_pb2.Status(code=code, message=fault.message, details=packed).SerializeToString()
+    pushback = () if fault.retry is None else ((_PUSHBACK, str(round(fault.retry * 1000))),)
+    return ((_DETAILS, status), *pushback)
+
+
+def _details(fault: Fault) -> Iterator[Message]:
+    if fault.violations:
+        yield error_details_pb2.BadRequest(
+            field_violations=[
+                error_details_pb2.BadRequest.FieldViolation(field=field, description=description)
+                for field, description in fault.violations
+            ]
+        )
+    if fault.retry is not None:
+        seconds, rest = divmod(fault.retry, 1)
+        yield error_details_pb2.RetryInfo(
+            retry_delay=Duration(seconds=int(seconds), nanos=round(rest * 1_000_000_000))
+        )

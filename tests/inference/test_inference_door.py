@@ -1,0 +1,84 @@
+"""One call too many is refused and told when to come again; health is told of each pipeline."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc  # type: ignore[import-untyped]  # it ships no types
+import pytest
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # nor does this
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]  # nor does this
+
+from penstock.inference.domain import Waiting
+from penstock.inference.door import RETRY_SECONDS
+from penstock.inference.rpc import SERVICE
+from tests.inference.asking import packed
+from tests.inference.asking import serving as fast_serving
+from tests.inference.test_inference_server import ROW, running, until
+from tests.inference.test_inference_slowly import Gated, serving
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+GONE = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+def test_one_call_too_many_is_refused_and_told_when_to_come_again() -> None:
+    champion = Gated()
+    with running({"trips": serving(champion)}, concurrency=2) as up, ThreadPoolExecutor(2) as pool:
+        up.call(up.server.announce(ready=True))
+        first = [pool.submit(up.ask, "ModelInfer", packed(ROW)) for _ in range(2)]
+        until(lambda: up.server.door.inside == 2)
+        error = up.refused(packed(ROW))
+        assert (error.code().name, error.details()) == (
+            "RESOURCE_EXHAUSTED",
+            "this server has 2 calls in hand, which is as many as it takes",
+        )
+        trailing = dict(error.trailing_metadata())
+        status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
+        retry = error_details_pb2.RetryInfo()
+        assert status.details[0].Unpack(retry)
+        assert retry.retry_delay.ToTimedelta().total_seconds() == RETRY_SECONDS
+        assert trailing["grpc-retry-pushback-ms"] == "100"
+        stream = up.channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")
+        with pytest.raises(grpc.RpcError, match="RESOURCE_EXHAUSTED"):
+            list(stream(iter([packed(ROW)]), timeout=20))
+        # A probe is no call: a server that has much to do is not one to be killed.
+        check = health_pb2_grpc.HealthStub(up.channel).Check
+        assert check(health_pb2.HealthCheckRequest(), timeout=20).status == SERVING
+        champion.go.set()
+        assert all(each.result(20) for each in first)
+        until(lambda: up.server.door.inside == 0)
+        assert up.ask("ModelInfer", packed(ROW))
+        codes = [code for method, code, _ in up.heard.calls]
+    assert codes.count("RESOURCE_EXHAUSTED") == 2
+
+
+def test_calls_whose_callers_have_gone_make_room() -> None:
+    champion = Gated()
+    with running({"trips": serving(champion)}, concurrency=1) as up:
+        for _ in range(3):
+            assert up.refused(packed(ROW), timeout=0.1).code().name == "DEADLINE_EXCEEDED"
+            until(lambda: up.server.door.inside == 0)
+        champion.go.set()
+        assert up.ask("ModelInfer", packed(ROW))
+
+
+def test_health_is_told_of_each_pipeline() -> None:
+    with running({"trips": fast_serving(), "new": Waiting(reason="version 0 is not there yet")}) as up:
+        stub = health_pb2_grpc.HealthStub(up.channel)
+
+        def status(name: str) -> int:
+            found: int = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=20).status
+            return found
+
+        with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
+            status("trips")
+        up.call(up.server.look())
+        assert (status("trips"), status("new")) == (SERVING, NOT_SERVING)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service="new"), timeout=20)
+        assert next(watch).status == NOT_SERVING
+        up.directory = {"new": fast_serving()}
+        up.call(up.server.look())
+        assert next(watch).status == SERVING
+        watch.cancel()
+        assert status("trips") == GONE
