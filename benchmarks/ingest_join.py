@@ -1,14 +1,15 @@
 """What the join costs with few and with many predictions waiting, and how long a restart takes.
 
 Part of `python -m benchmarks.ingest`, or alone: `python -m benchmarks.ingest_join`. The real process,
-`penstock run ingest --only join`, on the embedded Kafka, with two cores that everything shares. First it takes
-in the predictions that are going to wait. Then it is sent labels for some of them, chosen at random, and as
-many new predictions, in one transaction, so that all can be read at once; processor time is counted until they
-are committed. Rows are predictions and labels, of which every other one makes an outcome.
+`penstock run ingest --only join`, on the embedded Kafka, with two cores that everything shares. First it
+takes in the predictions that are going to wait. Then it is sent labels for some of them, chosen at random,
+and as many new predictions, in one transaction, so that all can be read at once; processor time is counted
+until they are committed. Rows are predictions and labels, of which every other one makes an outcome.
 
     join_rows_per_s_per_core_10k    rows for a second of one core, with 10,000 waiting; also 100k and 1m
     join_rows_per_s_per_core        the one with most waiting
-    join_rss_mb                     resident memory then
+    join_rss_mb_10k                 resident memory then, and with 100k and 1m
+    join_rss_mb                     the one with most waiting
     join_folder_mb                  its cache on disk then
     restart_s_with_cache            from the start of a process to the commit of what had come meanwhile
     restart_s_without_cache         the same with its folder removed: all is read from the log
@@ -18,7 +19,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import struct
@@ -140,7 +140,13 @@ class Joining:
         self.records = Records(codec, pipeline)
         self._topics = {name: names.of(name, pipeline.name) for name in ("predictions", "labels", "outcomes")}
         self.partitions = broker.topics()[self._topics["predictions"]]
-        self._group = ck.Consumer({"bootstrap.servers": self.bootstrap, "group.id": names.of("join")})
+        self._group = ck.Consumer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": names.of("join"),
+                "isolation.level": "read_uncommitted",  # ends are those of what is written, shown or not
+            }
+        )
         self._producer = ck.Producer(
             {
                 "bootstrap.servers": self.bootstrap,
@@ -262,7 +268,7 @@ def figures() -> dict[str, float]:
                 stack.callback(joining.close)
                 rate = _rate(joining, waiting)
                 found[f"join_rows_per_s_per_core_{name}"] = found["join_rows_per_s_per_core"] = round(rate)
-                found["join_rss_mb"] = megabytes(joining.pid)
+                found[f"join_rss_mb_{name}"] = found["join_rss_mb"] = megabytes(joining.pid)
                 found["join_folder_mb"] = _size(joining.state)
                 if waiting < max(SIZES.values()):
                     joining.stop()
@@ -283,7 +289,8 @@ def _rate(joining: Joining, waiting: int) -> float:
     joining.through()
     seconds = time.perf_counter() - began
     say(f"{joining.tenant}: {waiting:,} predictions taken in {seconds:.1f} s, {joining.cpu():.1f} s of CPU")
-    labelled = random.Random(7).sample(range(waiting), min(waiting, ROUNDS * ROWS))
+    chance = np.random.default_rng(7)
+    labelled = chance.choice(waiting, min(waiting, ROUNDS * ROWS), replace=False).tolist()
     each = len(labelled) // ROUNDS
     rates = []
     for number in range(ROUNDS):

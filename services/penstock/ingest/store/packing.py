@@ -12,8 +12,6 @@ FORMAT: Final = 1
 
 _ORIGINS: Final = tuple(Origin)
 _KINDS: Final = (None, *OutcomeKind)
-_ORIGIN: Final = {origin: number for number, origin in enumerate(_ORIGINS)}
-_KIND: Final = {kind: number for number, kind in enumerate(_KINDS)}
 
 _HEAD: Final = struct.Struct("<BBI")  # unmatched; how many predictions and labels
 # Origin; whether it was made, when, at which offset; kind, whether it rests on a label, the label's force.
@@ -32,10 +30,10 @@ def pack(case: Case) -> bytes:
     for origin, made, kind, force in case.known:
         parts.append(
             _KNOWN.pack(
-                _ORIGIN[origin],
+                _ORIGINS.index(origin),
                 made is not None,
                 *(made or (0, 0)),
-                _KIND[kind],
+                _KINDS.index(kind),
                 force is not None,
                 *(force or (0, b"")),
             )
