@@ -1,4 +1,7 @@
-"""Stream scoring: `P.features` to `P.predictions`, exactly once, by every version of the route."""
+"""Stream scoring: `P.features` to `P.predictions`, exactly once, by every version of the route.
+
+What is asked by topic, on `P.requests`, is answered in the same transactions: see requests.py.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,13 @@ import numpy as np
 from penstock.contracts.records import Origin, Prediction
 from penstock.inference.domain import Serving
 from penstock.inference.explaining import sampled
+from penstock.inference.requests import Requests
 from penstock.inference.tables import Tables
 from penstock.inference.writing import Rows as Scores
 from penstock.inference.writing import Writer
 from penstock.onnx import MAX_BYTES
 from penstock.runtime.blobs import read_blob
-from penstock.runtime.broker import TopicPartition
+from penstock.runtime.broker import Message, TopicPartition
 from penstock.runtime.columnar import Rows, read_rows
 from penstock.runtime.deadletter import Refused
 from penstock.runtime.errors import NotYet
@@ -55,6 +59,7 @@ class StreamTask(CatalogTask):
         self._shelf = shelf
         self._tally = tally
         self._tables = Tables(broker, catalog)
+        self._requests = Requests(self.names, self.codec, tally)
         self._epochs: dict[TopicPartition, int] = {}
         self._writers: dict[tuple[str, str], Writer] = {}
         self._announce()
@@ -71,7 +76,7 @@ class StreamTask(CatalogTask):
         self._tables.close()
 
     def topics(self) -> Sequence[str]:
-        return self.pipeline_topics("features")
+        return self.pipeline_topics("features", "requests")
 
     def restore(self, positions: Mapping[TopicPartition, Position]) -> Iterator[None]:
         """The epoch each partition has been scored under."""
@@ -88,6 +93,7 @@ class StreamTask(CatalogTask):
         for place, topic in enumerate(column(polled.records, "topic")):
             places[topic].append(place)
         rows: list[Alike] = []
+        replies: list[Message] = []
         refused: list[Refused] = []
         metadata: dict[TopicPartition, str] = {}
         for topic, there in places.items():
@@ -97,14 +103,20 @@ class StreamTask(CatalogTask):
             serving = self._serving(topic, max(self._epochs.get(where, 0) for where in wheres))
             if serving is None:
                 raise NotYet(f"{topic} came back to a route that is not known here yet")
-            layouts, faults = read_rows(self.codec, column(records, "value"))
-            refused += [Refused(records[place], why) for place, why in faults.items()]
-            for layout in layouts:
-                rows += self._score(serving, layout, partitions[layout.places])
+            if topic == self.names.of("requests", serving.pipeline.name):
+                answered = self._requests.answer(serving, records)
+                rows += answered.predictions
+                replies += answered.replies
+                refused += answered.refused
+            else:
+                layouts, faults = read_rows(self.codec, column(records, "value"))
+                refused += [Refused(records[place], why) for place, why in faults.items()]
+                for layout in layouts:
+                    rows += self._score(serving, layout, partitions[layout.places])
             for where in wheres:
                 self._epochs[where] = serving.route.epoch
                 metadata[where] = str(serving.route.epoch)
-        return Staged(rows=rows, refused=refused, metadata=metadata)
+        return Staged(messages=replies, rows=rows, refused=refused, metadata=metadata)
 
     def _serving(self, topic: str, epoch: int) -> Serving | None:
         state = self._shelf.directory.get(self.names.pipeline(topic))

@@ -35,7 +35,7 @@ _DTYPES: Final = {
     "FP64": "<f8",
 }
 _RAW: Final = {name: (np.dtype(dtype), np.dtype(dtype).itemsize) for name, dtype in _DTYPES.items()}
-_CONTENTS: Final = {
+CONTENTS: Final = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
     "INT16": "int_contents",
@@ -100,9 +100,9 @@ def _count(name: str, shape: Sequence[int]) -> int:
 
 
 def _typed(name: str, datatype: str, contents: InferTensorContents) -> NDArray[Any]:
-    field = _CONTENTS.get(datatype)
+    field = CONTENTS.get(datatype)
     if field is None:
-        raise wrong(name, f"has datatype {datatype!r}, expected one of {', '.join(_CONTENTS)}")
+        raise wrong(name, f"has datatype {datatype!r}, expected one of {', '.join(CONTENTS)}")
     values = getattr(contents, field)
     if datatype == "BYTES":
         return _objects(list(values))
