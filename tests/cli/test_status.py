@@ -15,6 +15,7 @@ from penstock.cli.exits import Exit
 from penstock.cli.groups import groups
 from penstock.cli.process import Process
 from penstock.cli.state import Running, State, write_state
+from penstock.contracts.records import Refusal, ReplicaReported
 from penstock.governor.task import GovernorTask
 from penstock.ingest.service import TASKS
 from penstock.kernel.pipeline import Pipeline
@@ -103,6 +104,31 @@ def test_everything_running_is_healthy(
     behind = {(row["group"], row["topic"]): row["lag"] for row in shown["lag"]}
     assert behind["penstock.governor", "penstock.pipelines"] == 1
     assert behind["penstock.intake", "crm.events"] == 0
+
+
+def test_what_each_replica_serves_is_shown(
+    broker: MemoryBroker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = Catalog(broker, NAMES)
+
+    def say(slot: str, report: ReplicaReported | None) -> None:
+        value = None if report is None else catalog.codec.encode(report)
+        broker.append(Message(NAMES.of("replicas"), value, f"{slot}/churn".encode(), (), 0))
+
+    refused = (Refusal(version=2, reason="golden vector 0 scores [0.5], expected [0.9]"),)
+    for slot, epoch, loaded, without in (("1", 2, (0, 1), ()), ("0", 1, (0,), refused), ("2", 1, (0,), ())):
+        say(slot, ReplicaReported(pipeline="churn", slot=slot, epoch=epoch, loaded=loaded, refused=without))
+    say("2", None)  # it has ended
+    up(tmp_path, ingest=Process.of(os.getpid()))
+    assert main(["status", "--data", str(tmp_path), "-o", "json"]) == Exit.OK
+    first, second = json.loads(capsys.readouterr().out)["replicas"]
+    assert (first["replica"], first["epoch"], first["loaded"]) == ("0", 1, [0])
+    assert first["refused"] == {"2": "golden vector 0 scores [0.5], expected [0.9]"}
+    assert (second["replica"], second["epoch"], second["loaded"]) == ("1", 2, [0, 1])
+    assert main(["status", "--data", str(tmp_path)]) == Exit.OK
+    shown = capsys.readouterr().out
+    assert "2: golden vector 0 scores [0.5], expected [0.9]" in shown
+    assert "0, 1" in shown
 
 
 def test_markers_are_no_lag_and_records_between_them_are(

@@ -204,8 +204,8 @@ def test_a_replica_reports_what_it_serves(world: World) -> None:
         (report,) = reports(world)
         assert (report.pipeline, report.slot, report.epoch, report.loaded) == ("trips", "3", 4, (0,))
         assert report.refused == (Refusal(version=1, reason="blob 000000000000 lacks chunk 0 of 1"),)
-    (record,) = world.broker.records(NAMES_OF.of("replicas"))
-    assert record.key == b"3/trips"
+    report_, gone = world.broker.records(NAMES_OF.of("replicas"))
+    assert (report_.key, gone.key, gone.value) == (b"3/trips", b"3/trips", None)
 
 
 def test_a_stop_logs_what_was_answered(world: World) -> None:

@@ -1,4 +1,7 @@
-"""What this replica serves, on the `replicas` topic, whenever that changes."""
+"""What this replica serves, on the `replicas` topic, whenever that changes; nothing, once it has ended.
+
+One that is killed leaves its last report. Whoever starts in its slot writes over it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from penstock.runtime.broker import Message
 from penstock.runtime.errors import Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from penstock.inference.loader import Shelf
     from penstock.inference.notices import Notices
     from penstock.runtime.broker import Broker
@@ -34,9 +39,20 @@ class Replicas:
 
     def tick(self) -> None:
         """Report what has changed since the last report."""
-        changed = {name: said for name, said in self._now().items() if self._said.get(name) != said}
-        if not changed:
-            return
+        now = self._now()
+        changed: dict[str, ReplicaReported | None] = {
+            name: said for name, said in now.items() if self._said.get(name) != said
+        }
+        changed |= dict.fromkeys(self._said.keys() - now.keys())
+        if changed:
+            self._say(changed)
+
+    def leave(self) -> None:
+        """Take back what was reported: nothing is served here any more."""
+        if self._said:
+            self._say(dict.fromkeys(self._said))
+
+    def _say(self, changed: Mapping[str, ReplicaReported | None]) -> None:
         try:
             partitions = self._broker.topics().get(self._topic)
         except Unavailable:
@@ -46,9 +62,13 @@ class Replicas:
         for name, report in changed.items():
             key = f"{self._slot}/{name}"
             partition = partition_of(name.encode(), partitions)
-            message = Message(self._topic, self._codec.encode(report), key.encode(), (), partition)
+            value = None if report is None else self._codec.encode(report)
+            message = Message(self._topic, value, key.encode(), (), partition)
             self._notices.put(f"replica/{name}", message)
-            self._said[name] = report
+            if report is None:
+                del self._said[name]
+            else:
+                self._said[name] = report
 
     def _now(self) -> dict[str, ReplicaReported]:
         found = {}

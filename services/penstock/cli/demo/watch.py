@@ -141,7 +141,10 @@ class Watch:
         self._labelled(record)
 
     def _control(self, record: Record) -> None:
-        event = self._codec.decode(record.value or b"").value
+        if record.value is None:  # a replica has ended: nobody waits for what it loads
+            self._replicas.pop((record.key or b"").decode().partition("/")[0], None)
+            return
+        event = self._codec.decode(record.value).value
         if getattr(event, "pipeline", None) != self._pipeline:
             return
         match event:
