@@ -210,7 +210,8 @@ def test_a_process_killed_while_it_writes_what_came_of_a_job_leaves_one_candidat
 
 
 @pytest.mark.parametrize("done", [False, True])
-@pytest.mark.parametrize("step", STEPS)
+# There is nothing to send yet, so it cannot die of that.
+@pytest.mark.parametrize("step", [step for step in STEPS if step != "send"])
 def test_a_process_killed_while_it_takes_a_decision_forgets_none(step: Step, done: bool) -> None:
     story = Story()
     story.broker.kill(step, done=done)

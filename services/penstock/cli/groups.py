@@ -38,7 +38,7 @@ def pipeline_groups(names: Names, pipeline: Pipeline) -> Sequence[Group]:
         group("ingest", "intake", pipeline.events.topic, pipeline.labels.topic),
         group("inference", "inference", own("features")),
         group("ingest", "join", own("predictions"), own("labels")),
-        group("ingest", "summarise", own("predictions"), own("outcomes")),
+        group("ingest", "summarise", own("predictions"), own("outcomes"), own("quality")),
     )
 
 
