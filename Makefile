@@ -48,6 +48,7 @@ contracts: $(STAMP) ## generate services/penstock/contracts from schemas/ and pr
 bench: $(STAMP) ## the benchmarks, each as a line of JSON
 	@$(BIN)/python -m benchmarks.path --json
 	@$(BIN)/python -m benchmarks.loop --json
+	@$(BIN)/python -m benchmarks.ingest --json
 	@$(BIN)/python -m benchmarks.inference --json
 
 lock: $(STAMP) ## pin every dependency by hash, without index addresses

@@ -1,46 +1,56 @@
 """The services at least once instead of exactly once: `python -m benchmarks.at_least_once run SERVICE …`.
 
-Everything is the product's own code but one class: what the loop takes for a transaction is here produce,
-flush, commit the offsets. A crash between the last two repeats a batch, which is what transactions are for;
-what they cost is the difference between the two.
+Everything is the product's own code but what makes a transaction: here the client has none, and offsets are
+committed by themselves, after a flush. A crash between the two repeats a batch, which transactions are there
+to prevent; what they cost is the difference.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import confluent_kafka as ck
 
 from penstock import cli
 from penstock.runtime.errors import Unavailable
 from penstock.runtime.kafka import KafkaBroker
+from penstock.runtime.kafka.producers import KafkaTransactionalProducer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from penstock.runtime.broker import Consumer, Message, Position, TopicPartition
+    from penstock.runtime.broker import Consumer, Position, TopicPartition
 
 FLUSH_SECONDS: Final = 20.0
+_NOT_WITHOUT: Final = ("transactional.id", "transaction.timeout.ms")
 
 
-class AtLeastOnceProducer:
-    """Looks like a transactional producer and keeps half of the promise."""
+class PlainClient(ck.Producer):
+    """An idempotent client that takes the steps of a transaction, and does nothing at most of them."""
 
-    def __init__(self, broker: KafkaBroker) -> None:
-        self._producer = broker.producer()
-        self._failed = 0
+    def __init__(self, config: dict[str, Any]) -> None:
+        plain = {name: value for name, value in config.items() if name not in _NOT_WITHOUT}
+        super().__init__({**plain, "enable.idempotence": True})
 
-    def begin(self) -> None:
+    def init_transactions(self, *_: Any) -> None:
+        """Nobody is fenced."""
+
+    def begin_transaction(self, *_: Any) -> None:
         """Nothing opens."""
 
-    def send(self, messages: Iterable[Message]) -> None:
-        for message in messages:
-            while not self._producer.send(message):
-                self._producer.flush(0.01)
+    def commit_transaction(self, *_: Any) -> None:
+        """The offsets are committed already."""
+
+    def abort_transaction(self, *_: Any) -> None:
+        """What was written stays written."""
+
+
+class AtLeastOnceProducer(KafkaTransactionalProducer):
+    """Looks like a transactional producer and keeps half of the promise."""
 
     def send_offsets(self, consumer: Consumer, offsets: Mapping[TopicPartition, Position]) -> None:
-        if self._producer.flush(FLUSH_SECONDS) or self._producer.failed() != self._failed:
+        if self._client.flush(FLUSH_SECONDS) or self._failures.last:
             raise Unavailable("not everything could be written")
         positions = [
             ck.TopicPartition(where.topic, where.partition, at.offset, at.metadata)
@@ -49,21 +59,13 @@ class AtLeastOnceProducer:
         client = consumer._fetcher.client  # type: ignore[attr-defined]  # noqa: SLF001 - the benchmark's one shortcut
         client.commit(offsets=positions, asynchronous=False)
 
-    def commit(self) -> None:
-        """The offsets are committed already."""
-
-    def abort(self) -> None:
-        """What was written stays written."""
-
-    def close(self) -> None:
-        self._producer.close()
-
 
 def _transactional(self: KafkaBroker, transactional_id: str) -> AtLeastOnceProducer:
-    del transactional_id  # nobody is fenced
-    return AtLeastOnceProducer(self)
+    config, _ = self._client()
+    return AtLeastOnceProducer(config, transactional_id)
 
 
 if __name__ == "__main__":
-    KafkaBroker.transactional = _transactional  # type: ignore[method-assign,assignment]
+    ck.Producer = PlainClient  # type: ignore[assignment,misc]
+    KafkaBroker.transactional = _transactional  # type: ignore[method-assign]
     sys.exit(cli.main(sys.argv[1:]))

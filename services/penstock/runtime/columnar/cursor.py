@@ -71,6 +71,16 @@ class Cursor:
         places = len(self.joined) - width + 1
         return np.ndarray((places,), dtype=f"V{width}", buffer=self.joined, strides=(1,))
 
+    def doubles(self, at: Ints, count: int) -> NDArray[np.float64]:
+        """So many doubles of each record from its place on, shape (records, count)."""
+        if len(at) > 1:
+            first, step = int(at[0]), int(at[1] - at[0])
+            if first % 8 == 0 and step % 8 == 0 and (np.diff(at) == step).all():
+                # They lie as doubles in memory do, and can be looked at where they are.
+                shape, strides = (len(at), count), (step, 8)
+                return np.ndarray(shape, dtype="<f8", buffer=self.joined, offset=first, strides=strides)
+        return self.windows(8 * count)[at].view("<f8").reshape(len(at), count)
+
     def move(self, by: int | Ints) -> None:
         """Go on; a record that has not so much left is odd."""
         self.at = self.at + by

@@ -39,12 +39,11 @@ def reals(run: Sequence[Real]) -> Step:
         cursor.move(layout.itemsize)
         if not wanted:
             return
-        block = cursor.windows(layout.itemsize)[at]
         if doubles:
-            matrix = block.view("<f8").reshape(len(at), len(run))
+            matrix = cursor.doubles(at, len(run))
             found.update((path, matrix[:, place]) for place, path in wanted)
         else:
-            table = block.view(layout)
+            table = cursor.windows(layout.itemsize)[at].view(layout)
             with np.errstate(invalid="ignore"):  # there are more NaNs than one, and some complain
                 found.update((path, table[f"f{place}"].astype(np.float64)) for place, path in wanted)
 
