@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -27,115 +25,23 @@ from hypothesis import strategies as st
 
 from penstock.contracts import oip_pb2 as oip
 from penstock.inference import health, servicer
-from penstock.inference.domain import Directory, Waiting
+from penstock.inference.domain import Waiting
 from penstock.inference.rpc import answers
 from penstock.inference.servicer import MESSAGE_LIMIT, SERVICE, Server
 from penstock.runtime.telemetry import off
 from tests.inference.asking import Breaks, packed, response, scores_of, serving
+from tests.inference.running import ROW, Running, Slow, running, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
-
-    from penstock.inference.oip import Served
-    from penstock.runtime.broker import Headers
-
-ROW = [12.5, 2.0, 1.0, 12.0, 0.0]
-
-
-class Heard:
-    """Telemetry that keeps what it was told about calls."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, str, str | None]] = []
-
-    def rpc(self, method: str, code: str, seconds: float, *, traceparent: str | None = None) -> Headers:
-        assert 0 <= seconds < 60
-        self.calls.append((method.rpartition("/")[2], code, traceparent))
-        return (("traceparent", b"ours"),)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(off(), name)
-
-
-class Slow:
-    """A model that waits to be let go."""
-
-    def __init__(self) -> None:
-        self.entered, self.go = threading.Event(), threading.Event()
-
-    def run(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        self.entered.set()
-        assert self.go.wait(30)
-        return matrix[:, :1]
-
-
-class Running:
-    """A server in a thread of its own, and everything it told others."""
-
-    def __init__(self, directory: Directory, *, concurrency: int = 1000, **options: Any) -> None:
-        self.directory = directory
-        self.logged: list[tuple[Served, Headers]] = []
-        self.heard = Heard()
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self._thread.start()
-        self.server: Server = self.call(self._make(concurrency=concurrency, **options))
-        self.port: int = self.call(self.server.start())
-        self.address = f"127.0.0.1:{self.port}"
-        self.channel = grpc.insecure_channel(self.address)
-
-    async def _make(self, **options: Any) -> Server:
-        return Server(
-            "127.0.0.1:0",
-            directory=lambda: self.directory,
-            log=lambda served, headers: self.logged.append((served, headers)),
-            telemetry=self.heard,
-            **options,
-        )
-
-    def call(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
-
-    def ask(self, name: str, body: bytes = b"", **options: Any) -> bytes:
-        answer: bytes = self.channel.unary_unary(f"/{SERVICE}/{name}")(body, **{"timeout": 20, **options})
-        return answer
-
-    def refused(self, body: bytes, **options: Any) -> Any:
-        with pytest.raises(grpc.RpcError) as caught:
-            self.ask("ModelInfer", body, **options)
-        return caught.value
-
-    def close(self) -> None:
-        self.channel.close()
-        self.call(self.server.stop(0))
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
-        self.loop.close()
-
-
-@contextlib.contextmanager
-def running(directory: Directory, **options: Any) -> Iterator[Running]:
-    server = Running(directory, **options)
-    try:
-        yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
     with running({"trips": serving(), "new": Waiting(reason="version 0 is not there yet")}) as up:
         yield up
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Wait for what another thread is about to do."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen within 20 s"
-        time.sleep(0.001)
 
 
 def test_a_row_is_answered_and_logged(server: Running) -> None:
@@ -284,22 +190,6 @@ def test_what_comes_is_an_answer_or_a_status_and_the_server_stays(server: Runnin
     assert set(codes) <= known | {"OK"}
     assert codes["INVALID_ARGUMENT"]
     assert server.ask("ModelInfer", packed(ROW))
-
-
-def test_a_stream_answers_in_order_and_goes_on_after_a_fault(server: Running) -> None:
-    stream = server.channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")
-    bodies = [packed(ROW, id="s0"), packed(ROW[:2]), packed(*[ROW] * 100, id="s2"), b"\xff"]
-    found = [oip.ModelStreamInferResponse.FromString(body) for body in stream(iter(bodies), timeout=20)]
-    assert [message.infer_response.id for message in found] == ["s0", "", "s2", ""]
-    assert scores_of(found[2].infer_response) == [[27.5]] * 100
-    assert [message.error_message for message in found] == [
-        "",
-        "INVALID_ARGUMENT: tensor 'features' has shape [1, 2], expected [1, 5]",
-        "",
-        "INVALID_ARGUMENT: the message is not a ModelInferRequest",
-    ]
-    until(lambda: {"s0", "s2"} <= {served.asked.id for served, _ in server.logged})
-    until(lambda: ("ModelStreamInfer", "OK", None) in server.heard.calls)
 
 
 def test_companions(server: Running) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from penstock.runtime.broker import Headers
+
     Metadata = tuple[tuple[str, str | bytes], ...]
 
 _DETAILS: Final = "grpc-status-details-bin"
@@ -27,7 +29,7 @@ _PUSHBACK: Final = "grpc-retry-pushback-ms"
 class Call:
     """What a caller passed beside its request, and when."""
 
-    __slots__ = ("_began", "context", "method", "pin", "traceparent", "trailing")
+    __slots__ = ("_began", "context", "headers", "method", "pin", "traceparent", "trailing")
 
     def __init__(self, context: Any, method: str) -> None:
         self._began = time.perf_counter()
@@ -36,13 +38,17 @@ class Call:
         self.traceparent: str | None = None
         self.pin = ""
         self.trailing: Metadata = ()
+        self.headers: Headers = ()
+        """By which the records written for this call name it."""
         for key, value in context.invocation_metadata() or ():
             if key == "traceparent":
                 self.traceparent = value
+                self.headers += ((key, value.encode()),)
             elif key == PIN:
                 self.pin = value
             elif key == "x-request-id":
                 self.trailing = ((key, value),)
+                self.headers += ((key, value.encode()),)
                 context.set_trailing_metadata(self.trailing)
 
     @property
