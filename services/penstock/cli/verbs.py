@@ -50,6 +50,7 @@ VERBS: tuple[Verb, ...] = (
     Verb(name="produce", module="produce", group=RECORDS, help="send the records of a file to a topic"),
     Verb(name="tail", module="tail", group=RECORDS, help="print a topic's records, decoded"),
     Verb(name="predict", module="predict", group=RECORDS, help="ask the model over gRPC"),
+    Verb(name="score", module="score", group=RECORDS, help="score a file, or a stretch of a topic"),
     Verb(name="dlq list", module="dlq_list", group=RECORDS, help="records that could not be processed"),
     Verb(name="dlq show", module="dlq_show", group=RECORDS, help="one of them: why, and how it came"),
     Verb(name="dlq retry", module="dlq_retry", group=RECORDS, help="send them once more"),

@@ -106,10 +106,11 @@ class Requests:
             answer, served = self._answer(serving, record, headers, content)
         except Fault as fault:
             answer = fault
+        word, value = "OK", b""
         if isinstance(answer, Fault):
             word, value = answer.code, restform.error_of(answer) if json else status(answer)
         else:
-            word, value = "OK", answer
+            value = answer
         id_ = _id(record.value or b"", json=json) if served is None else served.asked.id
         told = (
             (CORRELATION, headers.get(CORRELATION) or (id_ or _place(record)).encode("utf-8", "replace")),
