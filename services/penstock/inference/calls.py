@@ -5,18 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.duration_pb2 import Duration
-
 from penstock.inference.faults import Fault
 from penstock.inference.oip import PIN
-from penstock.inference.rpc import error_details_pb2, grpc, status_pb2
+from penstock.inference.rpc import grpc
+from penstock.inference.statuses import status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from google.protobuf.message import Message
-
     from penstock.runtime.broker import Headers
 
     Metadata = tuple[tuple[str, str | bytes], ...]
@@ -70,8 +64,8 @@ class Call:
 
     async def abort(self, fault: Fault) -> None:
         """Answer with the fault's status, in the forms that tools read; raises what ends the call."""
-        status = grpc.StatusCode[fault.code]
-        await self.context.abort(status, fault.message, (*self.trailing, *trailing(fault)))
+        code = grpc.StatusCode[fault.code]
+        await self.context.abort(code, fault.message, (*self.trailing, *trailing(fault)))
 
 
 def trailing(fault: Fault) -> Metadata:
@@ -82,29 +76,7 @@ def trailing(fault: Fault) -> Metadata:
     >>> trailing(Fault("NOT_FOUND", "no pipeline 'x'"))
     ()
     """
-    packed = []
-    for each in _details(fault):
-        detail = AnyMessage()
-        detail.Pack(each)
-        packed.append(detail)
-    if not packed:
+    if not fault.violations and fault.retry is None:  # nothing beside the code and the message
         return ()
-    code, _ = grpc.StatusCode[fault.code].value
-    status = status_pb2.Status(code=code, message=fault.message, details=packed).SerializeToString()
     pushback = () if fault.retry is None else ((_PUSHBACK, str(round(fault.retry * 1000))),)
-    return ((_DETAILS, status), *pushback)
-
-
-def _details(fault: Fault) -> Iterator[Message]:
-    if fault.violations:
-        yield error_details_pb2.BadRequest(
-            field_violations=[
-                error_details_pb2.BadRequest.FieldViolation(field=field, description=description)
-                for field, description in fault.violations
-            ]
-        )
-    if fault.retry is not None:
-        seconds, rest = divmod(fault.retry, 1)
-        yield error_details_pb2.RetryInfo(
-            retry_delay=Duration(seconds=int(seconds), nanos=round(rest * 1_000_000_000))
-        )
+    return ((_DETAILS, status(fault)), *pushback)

@@ -106,8 +106,7 @@ def error_of(fault: Fault) -> bytes:
         error["violations"] = [
             {"field": field, "description": description} for field, description in fault.violations
         ]
-    # What a client sent may be no text that can be written.
-    return orjson.dumps({"error": _writable(error)})
+    return orjson.dumps({"error": error})
 
 
 def id_of(value: bytes) -> str:
@@ -200,12 +199,3 @@ def _no(field: str, value: object, expected: str) -> Fault:
     return Fault(
         "INVALID_ARGUMENT", violations=[Violation(field, f"{field} is {show(value)}, expected {expected}")]
     )
-
-
-def _writable(value: Any) -> Any:
-    """With every text one that UTF-8 can write."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, list):
-        return [_writable(each) for each in value]
-    return {name: _writable(each) for name, each in value.items()} if isinstance(value, dict) else value

@@ -18,7 +18,6 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 import grpc  # type: ignore[import-untyped]  # noqa: E402  # it ships no types; see above
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # noqa: E402
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]  # noqa: E402
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  # noqa: E402
 
@@ -26,13 +25,11 @@ __all__ = [
     "EXPERIMENTS",
     "SERVICE",
     "answers",
-    "error_details_pb2",
     "grpc",
     "health",
     "health_pb2",
     "health_pb2_grpc",
     "reflection",
-    "status_pb2",
     "without_experiments",
     "works",
 ]
