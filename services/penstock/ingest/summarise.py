@@ -2,8 +2,8 @@
 partition out.
 
 It keeps nothing but where its chain stands, and that rides in the metadata of the committed offset. The chain
-is one of predictions and outcomes: what intake made of producers' records is in the summary of the transaction
-that read it, and no hole in it makes anything else doubtful.
+is one of predictions and outcomes: what intake made of producers' records is in the summary of the
+transaction that read it, and no hole in it makes anything else doubtful.
 """
 
 from __future__ import annotations
