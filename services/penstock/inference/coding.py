@@ -106,7 +106,8 @@ def coded(features: tuple[Feature, ...], bounds: Bounds, matrix: NDArray[Any]) -
     Raises:
         Fault: INVALID_ARGUMENT for a code that is none, or a required value that is missing.
     """
-    low, high = bounds.low32, bounds.high32
+    low: NDArray[np.floating] = bounds.low32
+    high: NDArray[np.floating] = bounds.high32
     if matrix.dtype != np.float32:
         matrix = matrix.astype(np.float64)
         low, high = bounds.low, bounds.high
