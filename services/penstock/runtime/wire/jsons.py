@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -59,11 +59,27 @@ def read_objects(wanted: Wanted, payloads: Sequence[bytes], *, skip: int = 0) ->
 def _read(wanted: Wanted, payloads: Sequence[bytes], skip: int) -> Columns:
     # In the order of the paths, so that they may stand side by side as the features do.
     numbers = [path for path in wanted.paths if path in wanted.numbers]
+    rows, refused = _objects(payloads, skip)
+    return Columns.gather(wanted.paths, rows, refused, numbers=numbers)
+
+
+def _objects(
+    payloads: Sequence[bytes], skip: int
+) -> tuple[Mapping[int, Mapping[str, object]], Mapping[int, Invalid]]:
+    """Those that are objects, and what is wrong with the others, by place."""
+    bodies: Sequence[Any] = [memoryview(payload)[skip:] for payload in payloads] if skip else payloads
+    try:
+        values = list(map(orjson.loads, bodies))
+    except orjson.JSONDecodeError:
+        pass
+    else:
+        if set(map(type, values)) == {dict}:
+            return dict(enumerate(values)), {}
     rows: dict[int, Mapping[str, object]] = {}
     refused: dict[int, Invalid] = {}
-    for place, payload in enumerate(payloads):
+    for place, body in enumerate(bodies):
         try:
-            fields = orjson.loads(memoryview(payload)[skip:] if skip else payload)
+            fields = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             refused[place] = Invalid(f"not JSON: {error}", reason="undecodable")
             continue
@@ -72,4 +88,4 @@ def _read(wanted: Wanted, payloads: Sequence[bytes], skip: int) -> Columns:
         else:
             message = f"expected a JSON object, got a {type(fields).__name__}"
             refused[place] = Invalid(message, reason="undecodable")
-    return Columns.gather(wanted.paths, rows, refused, numbers=numbers)
+    return rows, refused

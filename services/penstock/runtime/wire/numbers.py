@@ -6,7 +6,7 @@ import math
 import struct
 from operator import itemgetter
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from penstock.kernel.columns import Values
 
-_ALONE = 1
+_NUMBERS: Final = frozenset({float, int, NoneType})
 
 
 def number_columns(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Values]:
@@ -37,21 +37,19 @@ def number_columns(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> d
     keys = [held.get(name, name) for name in names]
     take: Callable[[Mapping[str, Any]], Any] = itemgetter(*keys)
     pack = struct.Struct(f"<{len(keys)}d").pack
-    lines: list[Sequence[Any]] = []
-    packed: list[bytes] = []
-    for row in rows:
+    try:
+        lines: list[Sequence[Any]] = (
+            list(map(take, rows)) if len(keys) > 1 else [(take(row),) for row in rows]
+        )
+        packed = [pack(*line) for line in lines]
+    except (KeyError, struct.error):  # something is absent or null, or no number
+        lines = [[row.get(key) for key in keys] for row in rows]
+        if any(not set(map(type, line)) <= _NUMBERS for line in lines):
+            return {}
         try:
-            line = take(row) if len(keys) > _ALONE else (take(row),)
-            packed.append(pack(*line))
-        except (KeyError, struct.error):
-            line = [row.get(key) for key in keys]
-            if not set(map(type, line)) <= {float, int, NoneType}:
-                return {}
-            try:
-                packed.append(pack(*(math.nan if value is None else value for value in line)))
-            except struct.error:  # a whole number beyond any double
-                return {}
-        lines.append(line)
+            packed = [pack(*(math.nan if value is None else value for value in line)) for line in lines]
+        except struct.error:  # a whole number beyond any double
+            return {}
     matrix = np.frombuffer(b"".join(packed), dtype="<f8").reshape(len(rows), len(keys))
     # True and False are packed like 1 and 0, so where these stand it has to be looked at what they were.
     for place in np.flatnonzero(((matrix == 0) | (matrix == 1)).any(axis=1)).tolist():
