@@ -10,7 +10,7 @@ from penstock.contracts import oip_pb2
 from penstock.inference.oip import PIN
 from penstock.inference.servicer import SERVICE
 from tests.inference.asking import Adds, packed, response, scores_of, serving
-from tests.inference.test_inference_server import ROW, Running, running
+from tests.inference.running import ROW, Running, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

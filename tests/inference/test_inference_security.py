@@ -23,7 +23,7 @@ from penstock.inference.service import require_usable
 from penstock.inference.settings import InferenceSettings
 from penstock.runtime.settings import WrongSetting
 from tests.inference.asking import packed, response, scores_of, serving
-from tests.inference.test_inference_server import ROW, Running, running, until
+from tests.inference.running import ROW, Running, running, until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,8 +19,8 @@ from penstock.inference.loader import load, seconds_of
 from penstock.inference.servicer import SERVICE
 from tests.inference.asking import NAMES, Adds, Breaks, packed, response, scores_of
 from tests.inference.asking import serving as fast_serving
+from tests.inference.running import ROW, Running, running, until
 from tests.inference.test_inference_loader import registered
-from tests.inference.test_inference_server import ROW, Running, running, until
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,17 @@ _PUSHBACK: Final = "grpc-retry-pushback-ms"
 class Call:
     """What a caller passed beside its request, and when."""
 
-    __slots__ = ("_began", "context", "headers", "method", "pin", "traceparent", "trailing")
+    __slots__ = (
+        "_began",
+        "context",
+        "headers",
+        "method",
+        "pin",
+        "reading",
+        "task",
+        "traceparent",
+        "trailing",
+    )
 
     def __init__(self, context: Any, method: str) -> None:
         self._began = time.perf_counter()
@@ -31,6 +42,10 @@ class Call:
         self.method = method
         self.traceparent: str | None = None
         self.pin = ""
+        self.task: asyncio.Task[Any] | None = None
+        """Of a stream, what serves it."""
+        self.reading = False
+        """Of a stream, whether the next message is waited for."""
         self.trailing: Metadata = ()
         self.headers: Headers = ()
         """By which the records written for this call name it."""

@@ -44,6 +44,7 @@ _INFER: Final = f"{SERVICE}/ModelInfer"
 _STREAM: Final = f"{SERVICE}/ModelStreamInfer"
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+TURN_SECONDS: Final = 0.01
 DRAIN_SECONDS: Final = 10.0
 """How long calls in flight may take after a stop was asked for."""
 
@@ -81,6 +82,8 @@ class Server:
         self._directory = directory if tokens is None else self._seen
         self._certificates = certificates
         self._told: dict[str, bool] = {}
+        self._stopping = False
+        self._streams: set[Call] = set()
         self._record = log
         self._telemetry = telemetry
         self._slowly = slowly or Slowly()
@@ -147,7 +150,16 @@ class Server:
         """Say NOT_SERVING first, take no new calls, finish those in flight."""
         self.ready = False
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(seconds)
+        if seconds:
+            await self.door.close()
+        stopping = asyncio.ensure_future(self._server.stop(seconds))
+        await asyncio.sleep(TURN_SECONDS)  # until it has begun
+        self.door.release()
+        self._stopping = True
+        for stream in self._streams:
+            if stream.reading and stream.task is not None:
+                stream.task.cancel()  # what it waits for will not come in time
+        await stopping
         await self._slowly.close(seconds)
 
     def _companion(self, name: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
@@ -206,7 +218,28 @@ class Server:
     async def _stream(self, _: Any, context: Any) -> None:
         """ModelInfer for each message; what is wrong with one is said in its place, and it goes on."""
         passed = Call(context, _STREAM)
-        while (request := await context.read()) is not grpc.aio.EOF:
+        passed.task = asyncio.current_task()
+        self._streams.add(passed)
+        try:
+            await self._converse(passed)
+        except asyncio.CancelledError:
+            if not (self._stopping and passed.reading):
+                raise
+        finally:
+            self._streams.discard(passed)
+        if self._stopping:
+            await self._refuse(passed, Fault("UNAVAILABLE", "this server stops: open the stream anew"))
+        self._telemetry.rpc(passed.method, "OK", passed.seconds, traceparent=passed.traceparent)
+
+    async def _converse(self, passed: Call) -> None:
+        """Until the caller has no more to ask, or this server stops."""
+        context = passed.context
+        while not self._stopping:
+            passed.reading = True
+            request = await context.read()
+            passed.reading = False
+            if request is grpc.aio.EOF:
+                return
             served = None
             try:
                 reply, served, whole = await self._score(request, passed)
@@ -217,7 +250,6 @@ class Server:
             await context.write(_refused(reply) if isinstance(reply, Fault) else _framed(reply))
             if served is not None:
                 self._log(served, passed.headers, whole)
-        self._telemetry.rpc(passed.method, "OK", passed.seconds, traceparent=passed.traceparent)
 
     def _done(
         self,
