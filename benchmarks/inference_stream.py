@@ -128,7 +128,8 @@ class Scorer:
                 raise SystemExit("\n".join([*self.server.lines[-30:], "the stream is not scored"]))
             time.sleep(0.01)
         wall = time.perf_counter() - began
-        self.rounds.append(Round(rows=rows, cpu=self._cpu() - before, wall=wall))
+        # Processor time is told in hundredths of a second.
+        self.rounds.append(Round(rows=rows, cpu=max(self._cpu() - before, 0.01), wall=wall))
 
     def _make(self, rows: int) -> list[tuple[bytes, bytes]]:
         first, self._sent = self._sent, self._sent + rows

@@ -89,14 +89,11 @@ class StreamTask(CatalogTask):
         return frozenset(where for where, epoch in epochs if self._serving(where.topic, epoch) is None)
 
     def process(self, polled: Polled) -> Staged:
-        places: defaultdict[str, list[int]] = defaultdict(list)
-        for place, topic in enumerate(column(polled.records, "topic")):
-            places[topic].append(place)
         rows: list[Alike] = []
         replies: list[Message] = []
         refused: list[Refused] = []
         metadata: dict[TopicPartition, str] = {}
-        for topic, there in places.items():
+        for topic, there in _by_topic(column(polled.records, "topic")).items():
             records = pick(polled.records, there)
             partitions = np.array(column(records, "partition"))
             wheres = [TopicPartition(topic, number) for number in np.unique(partitions).tolist()]
@@ -173,6 +170,16 @@ class StreamTask(CatalogTask):
             size=manifest.size,
             largest=MAX_BYTES,
         )
+
+
+def _by_topic(topics: Sequence[str]) -> Mapping[str, Sequence[int]]:
+    """The places of each topic's records."""
+    if topics and topics.count(topics[0]) == len(topics):
+        return {topics[0]: range(len(topics))}
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for place, topic in enumerate(topics):
+        places[topic].append(place)
+    return places
 
 
 def _epoch(metadata: str) -> int:
