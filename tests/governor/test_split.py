@@ -43,7 +43,7 @@ def test_a_split_is_a_route_and_its_end_is_the_route_before() -> None:
     assert begun.reason == "asked for by ann: the field test"
     route = begun.route
     assert (route.epoch, route.champion, route.canary, route.shadows) == (before.epoch + 1, 1, None, (0,))
-    assert (route.split, route.split_share, route.split_salt) == (2, 0.3, "churn/split/2")
+    assert (route.split, route.split_share, route.split_salt) == (2, 0.3, "split/2/churn")
     assert (loop.stage, loop.state.challenger) == (before.stage, before.challenger)
     ended = _split(loop, None)
     assert ended.reason == "version 2 had 30%; asked for by ann: the field test"
