@@ -78,7 +78,7 @@ class IntakeTask(CatalogTask):
     """
 
     name = "intake"
-    limit = 10_000  # at a hundred thousand rows a second a commit each tenth of one
+    limit = 20_000  # at a hundred thousand rows a second a commit each 200 ms
 
     def __init__(
         self,
