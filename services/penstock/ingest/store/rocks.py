@@ -2,10 +2,14 @@
 
 Keys begin with a kind and eight bytes for the place, and are ordered as bytes are:
 
-    n place              the note: how far the place is known, in which format
-    c place id           a case
-    p place offset       the record of a prediction
+    n place                  the note: how far the place is known, in which format
+    c place id               a case
     q place queue time id    a place in a queue, nothing in it: what is due is a range of keys
+
+and, in a family of their own, since they are large and come in the order of their keys, so that RocksDB need
+not write them again whenever it sorts the others:
+
+    p place offset           the record of a prediction
 
 A transaction's changes are staged in dictionaries and become one atomic write in `adopt`. What a crash leaves
 is therefore some earlier state with the note that fits it. Memory is bounded by the block cache and the write
@@ -26,8 +30,10 @@ from typing import Any, Final, NoReturn
 
 import orjson
 from rocksdict import (
+    BlockBasedIndexType,
     BlockBasedOptions,
     Cache,
+    ColumnFamily,
     DBCompressionType,
     Options,
     Rdict,
@@ -37,11 +43,12 @@ from rocksdict import (
 
 from penstock.ingest.store.packing import FORMAT
 from penstock.ingest.store.shelves import Note, Place
-from penstock.ingest.store.staging import KINDS, RocksShelf
+from penstock.ingest.store.staging import CASE, QUEUE, RECORD, RocksShelf
 from penstock.runtime import logs
 from penstock.runtime.errors import Unavailable
 
 _NOTE: Final = b"n"
+_RECORDS: Final = "records"
 _MEGABYTE: Final = 1 << 20
 _TEMPORARY: Final = "penstock-join-"
 
@@ -62,7 +69,7 @@ class Rocks:
         self._folder = folder
         self._megabytes = megabytes
         self._temporary: Path | None = None
-        self._opened: Rdict | None = None
+        self._opened: _Opened | None = None
         self._shelves: dict[Place, RocksShelf] = {}
         self._log = logs.get()
 
@@ -87,8 +94,10 @@ class Rocks:
 
     def adopt(self, notes: Mapping[Place, Note]) -> None:
         batch = WriteBatch(raw_mode=True)
+        with self._whole():
+            records = _Records(batch, self._db().handle)
         for shelf in self._shelves.values():
-            shelf.flush(batch)
+            shelf.flush(batch, records)
         for place, note in notes.items():
             batch.put(_NOTE + _key(place), orjson.dumps({"format": FORMAT, **asdict(note)}))
         self._write(batch)
@@ -97,8 +106,10 @@ class Rocks:
         key = _key(place)
         batch = WriteBatch(raw_mode=True)
         batch.delete(_NOTE + key)
-        for kind in KINDS:
-            batch.delete_range(kind + key, kind + key + b"\xff" * 9)  # no id has such a byte, nor an offset
+        with self._whole():
+            records = _Records(batch, self._db().handle)
+        for kind, its in ((CASE, batch), (QUEUE, batch), (RECORD, records)):
+            its.delete_range(kind + key, kind + key + b"\xff" * 9)  # no id has such a byte, nor an offset
         self._write(batch)
 
     def close(self) -> None:
@@ -113,7 +124,13 @@ class Rocks:
     def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values of these keys."""
         with self._whole():
-            found: Any = self._db().get(list(keys))
+            found: Any = self._db().main.get(list(keys))
+        return list(found)
+
+    def records(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The records of predictions under these keys."""
+        with self._whole():
+            found: Any = self._db().records.get(list(keys))
         return list(found)
 
     def scan(self, first: bytes, before: bytes, most: int) -> list[bytes]:
@@ -122,7 +139,7 @@ class Rocks:
         options.set_iterate_upper_bound(before)
         keys: list[bytes] = []
         with self._whole():
-            each = self._db().iter(options)  # it holds the database, so it must not outlive this call
+            each = self._db().main.iter(options)  # it holds the database, so it must not outlive this call
             each.seek(first)
             while len(keys) < most and each.valid():
                 keys.append(each.key())
@@ -135,7 +152,7 @@ class Rocks:
 
     def _write(self, batch: WriteBatch) -> None:
         with self._whole():
-            self._db().write(batch)
+            self._db().main.write(batch)
 
     @contextlib.contextmanager
     def _whole(self) -> Iterator[None]:
@@ -146,19 +163,19 @@ class Rocks:
         except Exception as error:  # noqa: BLE001 - rocksdict has no type of its own for what RocksDB says
             self._lost(error)
 
-    def _db(self) -> Rdict:
+    def _db(self) -> _Opened:
         if self._opened is None:
             self._opened = self._open()
         return self._opened
 
-    def _open(self) -> Rdict:
+    def _open(self) -> _Opened:
         where = self._where()
         try:
             where.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Unavailable(f"{where} cannot be made for the join's cache: {error.strerror}") from error
         try:
-            return Rdict(str(where), _options(self._megabytes))
+            return _Opened(where, self._megabytes)
         except Exception as error:
             if "/LOCK" in str(error):
                 raise Unavailable(f"{where} is in use by another process: {error}") from error
@@ -183,25 +200,81 @@ class Rocks:
         return self._temporary
 
 
+class _Opened:
+    """The database and its two families."""
+
+    def __init__(self, where: Path, megabytes: int) -> None:
+        cache = Cache(megabytes * _MEGABYTE // 2)
+        families = {_RECORDS: _records(megabytes, cache)}
+        self.main = Rdict(str(where), _cases(megabytes, cache), column_families=families)
+        self.records = self.main.get_column_family(_RECORDS)
+        self.handle = self.main.get_column_family_handle(_RECORDS)
+
+    def close(self) -> None:
+        """The lock on the folder is held by each of the three."""
+        del self.handle
+        self.records.close()
+        self.main.close()
+
+
+class _Records:
+    """The part of a write that is about records."""
+
+    def __init__(self, batch: WriteBatch, family: ColumnFamily) -> None:
+        self._batch = batch
+        self._family = family
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self._batch.put(key, value, self._family)
+
+    def delete_range(self, begin: bytes, end: bytes) -> None:
+        self._batch.delete_range(begin, end, self._family)
+
+
 def _key(place: Place) -> bytes:
     """Eight bytes for a place, so that a key does not grow with the name of its pipeline."""
     return hashlib.blake2b(f"{place.pipeline}/{place.partition}".encode(), digest_size=8).digest()
 
 
-def _options(megabytes: int) -> Options:
+def _cases(megabytes: int, cache: Cache) -> Options:
+    """Small values, asked for at random; most ids that are asked for are new."""
+    tables = _tables(cache)
+    tables.set_bloom_filter(10, False)
+    tables.set_partition_filters(True)
+    options = _options(megabytes, tables)
+    options.set_compression_type(DBCompressionType.none())
+    return options
+
+
+def _records(megabytes: int, cache: Cache) -> Options:
+    """Large values, which are always there when they are asked for."""
+    options = _options(megabytes, _tables(cache))
+    options.set_compression_type(DBCompressionType.lz4())
+    return options
+
+
+def _tables(cache: Cache) -> BlockBasedOptions:
     tables = BlockBasedOptions()
-    tables.set_block_cache(Cache(megabytes * _MEGABYTE // 2))
-    tables.set_cache_index_and_filter_blocks(True)  # else they grow with the data
+    tables.set_format_version(5)
+    tables.set_block_cache(cache)
+    # Indexes and filters grow with the data: they have their place in the cache, in parts as small as blocks,
+    # as a whole one would push out all the others whenever it is needed.
+    tables.set_cache_index_and_filter_blocks(True)
     tables.set_pin_l0_filter_and_index_blocks_in_cache(True)
-    tables.set_bloom_filter(10, False)  # most ids that are asked for are new
+    tables.set_index_type(BlockBasedIndexType.two_level_index_search())
+    tables.set_pin_top_level_index_and_filter(True)
+    return tables
+
+
+def _options(megabytes: int, tables: BlockBasedOptions) -> Options:
     options = Options(raw_mode=True)
     options.create_if_missing(True)
+    options.create_missing_column_families(True)
     options.set_block_based_table_factory(tables)
     options.set_db_write_buffer_size(megabytes * _MEGABYTE // 2)
     options.set_write_buffer_size(megabytes * _MEGABYTE // 8)
-    options.set_compression_type(DBCompressionType.lz4())
     options.set_max_background_jobs(2)
-    options.set_max_open_files(256)  # each keeps its index in memory
+    options.set_max_open_files(256)
     options.set_keep_log_file_num(2)
     options.set_stats_dump_period_sec(0)
     return options

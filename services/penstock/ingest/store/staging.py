@@ -10,7 +10,7 @@ from typing import Final, NoReturn, Protocol
 from penstock.ingest.domain.cases import Case, Queue
 from penstock.ingest.store.packing import pack, unpack
 
-CASE, PAYLOAD, QUEUE = KINDS = b"c", b"p", b"q"
+CASE, RECORD, QUEUE = b"c", b"p", b"q"
 """What the keys of a place begin with: see `rocks`."""
 _PLACE: Final = 8
 _ZERO: Final = 1 << 63
@@ -23,6 +23,10 @@ class Disk(Protocol):
 
     def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values of these keys."""
+        ...
+
+    def records(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The records of predictions under these keys."""
         ...
 
     def scan(self, first: bytes, before: bytes, most: int) -> list[bytes]:
@@ -38,14 +42,20 @@ class Disk(Protocol):
         ...
 
 
+class Records(Protocol):
+    """The part of a write that is about records of predictions."""
+
+    def put(self, key: bytes, value: bytes) -> None: ...
+
+    def delete_range(self, begin: bytes, end: bytes) -> None: ...
+
+
 class Batch(Protocol):
     """What is written, at once."""
 
     def put(self, key: bytes, value: bytes) -> None: ...
 
     def delete(self, key: bytes) -> None: ...
-
-    def delete_range(self, begin: bytes, end: bytes) -> None: ...
 
 
 class RocksShelf:
@@ -54,11 +64,11 @@ class RocksShelf:
     def __init__(self, disk: Disk, key: bytes) -> None:
         self._disk = disk
         self._case_key = CASE + key
-        self._payload_key = PAYLOAD + key
+        self._record_key = RECORD + key
         self._queue_keys = {queue: QUEUE + key + bytes([queue.value]) for queue in Queue}
         self._fetched: dict[str, bytes | None] = {}
         self._cases: dict[str, Case] = {}
-        self._payloads: dict[int, bytes] = {}
+        self._records: dict[int, bytes] = {}
         self._queued: dict[bytes, bool] = {}
         """Keys that come (True) and go (False) with the next write; each is a change of what is on disk."""
         self._floors = dict(self._queue_keys)
@@ -115,13 +125,13 @@ class RocksShelf:
             self._fetched.update(zip(missing, found, strict=True))
 
     def put(self, offset: int, payload: bytes) -> None:
-        self._payloads[offset] = payload
+        self._records[offset] = payload
 
     def get(self, offsets: Sequence[int]) -> list[bytes]:
-        missing = [offset for offset in offsets if offset not in self._payloads]
-        found = self._disk.read([self._payload_key + offset.to_bytes(8) for offset in missing])
+        missing = [offset for offset in offsets if offset not in self._records]
+        found = self._disk.records([self._record_key + offset.to_bytes(8) for offset in missing])
         known = dict(zip(missing, found, strict=True))
-        records = [self._payloads.get(offset) or known[offset] for offset in offsets]
+        records = [self._records.get(offset) or known[offset] for offset in offsets]
         there = [record for record in records if record is not None]
         if len(there) < len(records):
             self._disk.damaged("a prediction has a case and no record")
@@ -130,23 +140,23 @@ class RocksShelf:
     def trim(self, first: int) -> None:
         self._trimmed = max(self._trimmed, first)
 
-    def flush(self, batch: Batch) -> None:
+    def flush(self, batch: Batch, records: Records) -> None:
         """Everything that is staged becomes part of a write."""
         for name, case in self._cases.items():
             batch.put(self._case_key + name.encode(), pack(case))
-        for offset, payload in self._payloads.items():
-            batch.put(self._payload_key + offset.to_bytes(8), payload)
+        for offset, payload in self._records.items():
+            records.put(self._record_key + offset.to_bytes(8), payload)
         for key, comes in self._queued.items():
             if comes:
                 batch.put(key, b"")
             else:
                 batch.delete(key)
         if self._trimmed:
-            batch.delete_range(
-                self._payload_key + (0).to_bytes(8), self._payload_key + self._trimmed.to_bytes(8)
+            records.delete_range(
+                self._record_key + (0).to_bytes(8), self._record_key + self._trimmed.to_bytes(8)
             )
             self._trimmed = 0
-        self._cases, self._payloads, self._queued, self._fetched = {}, {}, {}, {}
+        self._cases, self._records, self._queued, self._fetched = {}, {}, {}, {}
 
     def _scan(self, first: bytes, end: bytes) -> Iterator[bytes]:
         while keys := self._disk.scan(first, end, _CHUNK):
