@@ -103,8 +103,8 @@ def _split(desk: Desk, fact: r.SplitTraffic) -> None:
         desk.governed = desk.governed.but(
             split=fact.version,
             split_share=fact.share,
-            # Not of the share: when it changes, an id that stays in it stays with who answered it. What tells it
-            # from a canary's comes first, since a salt counts as far as its 64th byte.
+            # Not of the share: when it changes, an id that stays in it stays with who answered it. What tells
+            # it from a canary's comes first, since a salt counts as far as its 64th byte.
             split_salt=f"split/{fact.version}/{state.pipeline}",
         )
         desk.route(r.TrafficSplit, fact.version, _said("asked for", fact), numbers={"share": fact.share})
