@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FloatMatrix = NDArray[np.float32]
 SLOW: Final = 100e-6
 """Seconds for one row from which on a version is run in a thread: to hand it over costs about as much."""
+_SINGLE: Final = np.dtype(np.float32)
 _FEW: Final = 32
 """Values up to which a loop in Python is faster than NumPy: 0.3 µs against 1.4 for one of them."""
 
@@ -196,7 +197,8 @@ class Serving:
             matrix: shape (rows, names), NaN = missing.
             pin: answer all rows with this version, which is loaded, whatever the route says.
         """
-        scores, failed = self.run(np.ascontiguousarray(matrix, dtype=np.float32), names, self.models)
+        rows = matrix if matrix.dtype == _SINGLE else np.ascontiguousarray(matrix, dtype=_SINGLE)
+        scores, failed = self.run(rows, names, self.models)
         return Scored(self.answers(ids, pin), scores, failed)
 
     def answers(self, ids: Sequence[str], pin: int | None) -> tuple[Answer, ...]:
@@ -298,6 +300,8 @@ def finite(scores: FloatMatrix) -> bool:
     >>> finite(np.array([[0.5], [np.nan]], dtype=np.float32))
     False
     """
+    if scores.size == 1:
+        return isfinite(scores.item())
     if scores.size > _FEW:
         return bool(np.isfinite(scores).all())
     return all(map(isfinite, scores.ravel().tolist()))

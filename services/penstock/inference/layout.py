@@ -37,6 +37,7 @@ class Bounds:
         some_required: whether that is so anywhere.
         low32: the least float32 that is not below `low`.
         high32: the greatest float32 that is not above `high`.
+        open: whether every number there is will do in every column, and a missing one too.
     """
 
     low: FloatArray
@@ -48,6 +49,7 @@ class Bounds:
     listed: tuple[tuple[int, FloatArray, bool], ...]
     required: NDArray[np.bool_]
     some_required: bool
+    open: bool
 
     @classmethod
     def of(cls, features: tuple[Feature, ...]) -> Bounds:
@@ -68,6 +70,9 @@ class Bounds:
             ),
             required=np.array([_demanded(feature.kind) for feature in features]),
             some_required=any(_demanded(feature.kind) for feature in features),
+            open=not any(coded)
+            and all(span == (-_LARGEST, _LARGEST) for span in spans)
+            and all(_allowed(feature.kind) is None and not _demanded(feature.kind) for feature in features),
         )
 
 

@@ -38,6 +38,7 @@ LONGEST_ID: Final = 256
 ATTRIBUTIONS: Final = "attributions"
 OUTPUTS: Final = ("scores", "model_version", "role", "id", ATTRIBUTIONS)
 """What a request may ask for; without asking it gets the scores."""
+_SINGLE: Final = np.dtype("<f4")
 _USUAL: Final = ((), OUTPUTS[:1])
 PIN: Final = "penstock-version"
 """Metadata of a call that pins a version as the request's own field does, where a client cannot set that."""
@@ -310,7 +311,8 @@ def _usual(asked: Asked, scored: Scored, answer: Answer) -> bytes:
     appended to what does not.
     """
     scores = scored.scores[answer.version]
-    id_, raw = asked.id.encode(), scores.astype("<f4", copy=False).tobytes()
+    id_ = asked.id.encode()
+    raw = (scores if scores.dtype == _SINGLE else scores.astype(_SINGLE)).tobytes()
     head = _head(asked.serving.pipeline.name, asked.serving.route.epoch, answer, *scores.shape)
     return b"".join((head, b"\x1a", varint(len(id_)), id_, b"\x32", varint(len(raw)), raw))
 
